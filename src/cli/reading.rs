@@ -1,0 +1,79 @@
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::Events;
+use crate::{
+    clock::Clock,
+    policy::{InForce, Policy},
+    tape::Directory,
+};
+
+/// Opens a directory for reading, and tells of what cannot be followed in it.
+pub fn open(events: &Events) -> anyhow::Result<Directory> {
+    let directory = Directory::open(events.layout(), Some(Clock::system().now()))?;
+    for reset in &directory.resets {
+        eprintln!(
+            "runtape: stream {} (file {}) was {} below offset {}: run `runtape verify`",
+            reset.stream,
+            reset.file,
+            reset.reason.name(),
+            reset.sealed
+        );
+    }
+    if let Some(problem) = directory.problems.first() {
+        anyhow::bail!("cannot follow {}: {}", problem.path.display(), problem.what);
+    }
+    Ok(directory)
+}
+
+/// The policy of a file, or the defaults.
+pub fn policy(file: Option<&PathBuf>) -> anyhow::Result<Arc<InForce>> {
+    let Some(file) = file else { return Ok(Arc::default()) };
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read the policy {}", file.display()))?;
+    Ok(Arc::new(InForce::new(Policy::from_toml(&text)?)))
+}
+
+/// A progress bar on a terminal's stderr that shows itself only when the work takes longer than a second.
+pub fn progress(total: Option<u64>, what: &'static str, bytes: bool) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+    let template = match (total.is_some(), bytes) {
+        (true, true) => "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left",
+        (true, false) => "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left",
+        (false, _) => "{msg} {spinner} {human_pos} {per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar.enable_steady_tick(Duration::from_secs(1));
+    bar
+}
+
+/// Standard output with a buffer; a reader who leaves ends the program quietly.
+pub fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
+    io::BufWriter::with_capacity(64 * 1024, io::stdout().lock())
+}
+
+/// Whether output may be coloured: a terminal, and nobody said no.
+pub fn color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdout().is_terminal() && !refused && !dumb
+}
+
+/// Writes a line.
+pub fn line(out: &mut impl Write, text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(out, "{text}")
+}

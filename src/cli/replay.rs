@@ -1,0 +1,121 @@
+use std::{io::Write, path::PathBuf};
+
+use clap::Args;
+
+use super::{Events, Found, Output, Usage, reading};
+use crate::{
+    consumers::REGISTRY,
+    event::time,
+    render::{Table, human, state},
+    replay::{Replayed, replay},
+    tape::Until,
+};
+
+#[derive(Debug, Args)]
+pub struct Replay {
+    #[command(flatten)]
+    events: Events,
+    /// Policy file that replaces every policy on the tape
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Stop at a position (lines before it are applied) or a time (up to the first line later than it)
+    #[arg(long, value_name = "POSITION|TIME")]
+    at: Option<String>,
+    /// Print the decisions instead of the state
+    #[arg(long)]
+    decisions: bool,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+impl Replay {
+    pub fn run(self) -> anyhow::Result<Found> {
+        let until = self.at.as_deref().map_or(Ok(Until::End), moment)?;
+        let policy = reading::policy(self.policy.as_ref())?;
+        let directory = reading::open(&self.events)?;
+        let mut out = reading::stdout();
+        let bar = reading::progress(None, "replaying", false);
+        let mut written = Ok(());
+        let replayed = replay(&directory, REGISTRY, policy, until, |batch, emitted, _| {
+            bar.inc(batch.next - batch.first);
+            if self.decisions && written.is_ok() {
+                written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line));
+            }
+        })?;
+        bar.finish_and_clear();
+        written?;
+        if !self.decisions {
+            self.state(&mut out, &replayed)?;
+        }
+        out.flush()?;
+        Ok(Found::Nothing)
+    }
+
+    fn decision(&self, out: &mut impl Write, line: &crate::decision::DecisionLine) -> std::io::Result<()> {
+        if self.output == Output::Text {
+            let reason: Vec<String> = line.reason.iter().map(|(k, v)| format!("{k}={v}")).collect();
+            let subject = human::visible(&line.subject);
+            return writeln!(
+                out,
+                "{:>9}  {:<12} {:<24} {:<12} {}",
+                line.cause,
+                line.consumer,
+                subject,
+                line.verdict,
+                reason.join(" ")
+            );
+        }
+        serde_json::to_writer(&mut *out, line)?;
+        out.write_all(b"\n")
+    }
+
+    fn state(&self, out: &mut impl Write, replayed: &Replayed) -> anyhow::Result<()> {
+        let Replayed { engine, intake, decisions } = replayed;
+        let state = state::state(engine.slots(), intake, &engine.state_hash(), *decisions);
+        match self.output {
+            Output::Json => serde_json::to_writer_pretty(&mut *out, &state)?,
+            Output::Jsonl => serde_json::to_writer(&mut *out, &state)?,
+            Output::Text => return Ok(self.table(out, &state)?),
+        }
+        out.write_all(b"\n")?;
+        Ok(())
+    }
+
+    fn table(&self, out: &mut impl Write, state: &serde_json::Value) -> std::io::Result<()> {
+        let mut table =
+            Table::new(&["agent", "runs", "errors", "cost", "sharpe", "drawdown", "pnl bps", "latency", "quarantine"]);
+        let number = |value: &serde_json::Value| value.as_f64().map_or("-".to_owned(), human::number);
+        for (name, row) in state["agents"].as_object().into_iter().flatten() {
+            let quarantine = row["quarantine"]["reason"].as_str().unwrap_or("-");
+            table.row(vec![
+                name.clone(),
+                human::count(row["runs"].as_u64().unwrap_or(0)),
+                human::count(row["errors"].as_u64().unwrap_or(0)),
+                human::usd(row["cost_usd"].as_f64().unwrap_or(0.0)),
+                number(&row["reward"]["sharpe"]),
+                number(&row["reward"]["drawdown"]),
+                number(&row["pnl_bps"]["sum"]),
+                number(&row["latency_ms"]["median"]),
+                quarantine.to_owned(),
+            ]);
+        }
+        write!(out, "{}", table.render(reading::color()))?;
+        let lines = state["lines"].as_object().into_iter().flatten();
+        let lines: Vec<String> = lines.map(|(name, count)| format!("{name} {count}")).collect();
+        writeln!(out, "position {}  lines: {}", state["position"], lines.join(", "))?;
+        writeln!(out, "decisions {}  state {}", state["decisions"], state["state_hash"].as_str().unwrap_or("-"))
+    }
+}
+
+/// A position, or a time.
+fn moment(text: &str) -> Result<Until, Usage> {
+    if let Ok(position) = text.parse() {
+        return Ok(Until::Position(position));
+    }
+    time::parse_text(text).map(Until::Time).ok_or_else(|| {
+        Usage(format!(
+            "--at {text:?} is neither a position (a whole number) nor a time (RFC 3339, as 2026-03-01T14:30:00Z)"
+        ))
+    })
+}

@@ -1,0 +1,153 @@
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{BufWriter, Write},
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Events, Found, Usage, reading};
+use crate::{
+    clock::{Clock, Stopwatch},
+    event::time,
+    simulate::{Config, Fleet},
+};
+
+/// The fleet to simulate.
+#[derive(Debug, Clone, Args)]
+pub struct Shape {
+    /// Same seed, same bytes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Number of agents
+    #[arg(long, default_value_t = 12)]
+    agents: usize,
+    /// Start of simulated time (default: now with --rate, else 2026-01-05T00:00:00Z)
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+    /// Mean simulated time between runs of the fleet
+    #[arg(long, value_name = "MS", default_value_t = 60_000.0)]
+    gap_ms: f64,
+    /// Mean number of the fleet's runs between a signal and its PnL
+    #[arg(long, value_name = "RUNS", default_value_t = 30.0)]
+    hold_runs: f64,
+    /// Leave out price lines
+    #[arg(long)]
+    no_prices: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Simulate {
+    #[command(flatten)]
+    events: Events,
+    #[command(flatten)]
+    shape: Shape,
+    /// How many lines to write (default: 100000, or without end with --rate)
+    #[arg(long)]
+    lines: Option<u64>,
+    /// Lines per second, appended live; without it, as fast as possible
+    #[arg(long, value_name = "LINES")]
+    rate: Option<f64>,
+}
+
+impl Shape {
+    /// The fleet; `live` starts it now.
+    pub fn fleet(&self, live: bool) -> Result<Fleet, Usage> {
+        let default = Config::default();
+        let start = match &self.start {
+            Some(text) => time::parse_text(text)
+                .ok_or_else(|| Usage(format!("--start {text:?} is no time; want RFC 3339, as 2026-01-05T00:00:00Z")))?,
+            None if live => Clock::system().now(),
+            None => default.start,
+        };
+        if self.agents == 0 || !(self.gap_ms > 0.0 && self.hold_runs >= 0.0) {
+            return Err(Usage("a fleet needs --agents >= 1, --gap-ms > 0 and --hold-runs >= 0".to_owned()));
+        }
+        Ok(Fleet::new(&Config {
+            seed: self.seed,
+            agents: self.agents,
+            start,
+            mean_gap_ms: self.gap_ms,
+            mean_hold_runs: self.hold_runs,
+            prices: !self.no_prices,
+        }))
+    }
+}
+
+impl Simulate {
+    pub fn run(self) -> anyhow::Result<Found> {
+        let layout = self.events.layout();
+        fs::create_dir_all(&layout.dir).with_context(|| format!("cannot make {}", layout.dir.display()))?;
+        let mut fleet = self.shape.fleet(self.rate.is_some())?;
+        match self.rate {
+            Some(rate) if rate > 0.0 => live(&layout.dir, &mut fleet, rate, self.lines, &|| false)?,
+            Some(rate) => return Err(Usage(format!("--rate {rate}: want lines per second above 0")).into()),
+            None => bulk(&layout.dir, &mut fleet, self.lines.unwrap_or(100_000))?,
+        }
+        Ok(Found::Nothing)
+    }
+}
+
+/// Writes lines as fast as possible.
+fn bulk(dir: &Path, fleet: &mut Fleet, lines: u64) -> anyhow::Result<()> {
+    let mut streams: BTreeMap<&'static str, BufWriter<File>> = BTreeMap::new();
+    let bar = reading::progress(Some(lines), "simulating", false);
+    for n in 0..lines {
+        let line = fleet.next_line();
+        if !streams.contains_key(line.stream) {
+            streams.insert(line.stream, BufWriter::with_capacity(1 << 20, open(dir, line.stream)?));
+        }
+        if let Some(stream) = streams.get_mut(line.stream) {
+            stream.write_all(line.bytes)?;
+        }
+        if n % 4096 == 0 {
+            bar.set_position(n);
+        }
+    }
+    for stream in streams.values_mut() {
+        stream.flush()?;
+    }
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Appends lines at a rate, one write each, until `stop` says so.
+pub fn live(
+    dir: &Path,
+    fleet: &mut Fleet,
+    rate: f64,
+    lines: Option<u64>,
+    stop: &dyn Fn() -> bool,
+) -> anyhow::Result<()> {
+    let mut streams: BTreeMap<&'static str, File> = BTreeMap::new();
+    let (watch, mut written) = (Stopwatch::start(), 0u64);
+    while lines.is_none_or(|lines| written < lines) && !stop() {
+        let due = (watch.elapsed().as_secs_f64() * rate) as u64 + 1;
+        while written < due && lines.is_none_or(|lines| written < lines) {
+            let line = fleet.next_line();
+            if !streams.contains_key(line.stream) {
+                streams.insert(line.stream, open(dir, line.stream)?);
+            }
+            if let Some(stream) = streams.get_mut(line.stream) {
+                stream.write_all(line.bytes)?;
+            }
+            written += 1;
+        }
+        let next = Duration::from_secs_f64(written as f64 / rate).saturating_sub(watch.elapsed());
+        thread::sleep(next.clamp(Duration::from_millis(1), Duration::from_millis(100)));
+    }
+    Ok(())
+}
+
+fn open(dir: &Path, stream: &str) -> anyhow::Result<File> {
+    let path = dir.join(format!("{stream}.jsonl"));
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .with_context(|| format!("cannot append to {}", path.display()))
+}

@@ -1,0 +1,18 @@
+//! Floor 3: the consumers, one file (or folder) each. None imports another; one that needs another's conclusions hears
+//! its decisions.
+
+use crate::fold::Registration;
+
+/// When rewards turn against an agent: quarantined until they recover.
+mod quarantine;
+/// What the last runs were like: rewards, PnL, latency over windows.
+mod rolling;
+/// What was done in all: runs, failures, tokens, cost, histograms.
+mod runs;
+
+/// Every consumer, in the order in which they hear.
+pub const REGISTRY: &[Registration] = &[
+    Registration::of::<runs::Runs>(),
+    Registration::of::<rolling::Rolling>(),
+    Registration::of::<quarantine::Quarantine>(),
+];

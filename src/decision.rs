@@ -1,0 +1,68 @@
+//! Floor 1: what a consumer concludes, with its numbers.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    event::{Nanos, time},
+    subject::{Subject, Subjects},
+};
+
+/// The numbers behind a decision, by name, in the order a person would read them.
+pub type Numbers = Vec<(&'static str, Value)>;
+
+/// A decision as the fold makes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The position that caused it.
+    pub cause: u64,
+    /// Its place among the decisions of this consumer at this position.
+    pub ordinal: u32,
+    /// The tape time at that position.
+    pub tape_time: Option<Nanos>,
+    pub consumer: &'static str,
+    pub version: u32,
+    pub subject: Subject,
+    pub verdict: &'static str,
+    /// Which rule decided; the first key of `reason`.
+    pub rule: &'static str,
+    pub numbers: Numbers,
+}
+
+/// A decision as it is written: names in place of ids, fixed field order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionLine {
+    pub cause: u64,
+    pub ordinal: u32,
+    pub consumer: String,
+    pub version: u32,
+    pub subject_kind: String,
+    pub subject: String,
+    pub verdict: String,
+    pub reason: Map<String, Value>,
+    /// Hash of the policy it was made under.
+    pub policy: String,
+    /// Tape time in Unix seconds; absent before any time is known.
+    pub tape_time: Option<f64>,
+}
+
+impl Decision {
+    /// The written form; `policy` is the hash in force.
+    pub fn line(&self, subjects: &Subjects, policy: &str) -> DecisionLine {
+        let mut reason = Map::new();
+        reason.insert("rule".to_owned(), self.rule.into());
+        reason.extend(self.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        DecisionLine {
+            cause: self.cause,
+            ordinal: self.ordinal,
+            consumer: self.consumer.to_owned(),
+            version: self.version,
+            subject_kind: self.subject.kind().to_owned(),
+            subject: subjects.name(self.subject).to_owned(),
+            verdict: self.verdict.to_owned(),
+            reason,
+            policy: policy.to_owned(),
+            tape_time: self.tape_time.map(time::unix_seconds),
+        }
+    }
+}

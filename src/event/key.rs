@@ -1,0 +1,152 @@
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// 128 bits that stand for a name from outside: a run, or an event id within its kind. Tables of a million of them
+/// stay small and of fixed size however long the names are.
+///
+/// A canonical UUID is its own 128 bits, since most run ids are UUIDs and need no hashing. Every other text is its
+/// BLAKE3 under a domain prefix, cut to 128 bits with the two variant bits set to 11, which no UUID of RFC 9562 has;
+/// a UUID that does have them is hashed as well. So a hash and a UUID are never equal, even if someone computes a
+/// UUID to match, and two hashes are equal with odds of 2^-126.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u128);
+
+const NAME_DOMAIN: &[u8] = b"runtape key 1: name\0";
+const PARTS_DOMAIN: &[u8] = b"runtape key 1: kind and id\0";
+/// The two high bits of byte 8.
+const VARIANT: u128 = 0b11 << 62;
+
+impl Key {
+    pub fn of(name: &str) -> Key {
+        match uuid_bits(name.as_bytes()) {
+            Some(bits) if bits & VARIANT != VARIANT => Key(bits),
+            _ => hashed(&[NAME_DOMAIN, name.as_bytes()]),
+        }
+    }
+
+    /// The key of an id that is unique within its kind only. Always hashed: the same id under two kinds must not
+    /// meet, and a kind holds no NUL that could move the border between the two.
+    pub fn of_parts(kind: &str, id: &str) -> Key {
+        hashed(&[PARTS_DOMAIN, kind.as_bytes(), b"\0", id.as_bytes()])
+    }
+}
+
+fn hashed(parts: &[&[u8]]) -> Key {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    let mut bits = 0;
+    for &byte in &hasher.finalize().as_bytes()[..16] {
+        bits = bits << 8 | u128::from(byte);
+    }
+    Key(bits | VARIANT)
+}
+
+/// The bits of `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` in lower case. Other spellings are other names.
+fn uuid_bits(text: &[u8]) -> Option<u128> {
+    if text.len() != 36 {
+        return None;
+    }
+    let mut bits = 0;
+    for (i, &byte) in text.iter().enumerate() {
+        let nibble = match (i, byte) {
+            (8 | 13 | 18 | 23, b'-') => continue,
+            (8 | 13 | 18 | 23, _) => return None,
+            (_, b'0'..=b'9') => byte - b'0',
+            (_, b'a'..=b'f') => byte - b'a' + 10,
+            _ => return None,
+        };
+        bits = bits << 4 | u128::from(nibble);
+    }
+    Some(bits)
+}
+
+/// As a UUID: the name itself where the name is one.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_u128(self.0).hyphenated().fmt(f)
+    }
+}
+
+/// Text in formats for people, 16 bytes elsewhere.
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.to_be_bytes().serialize(serializer)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            let bits = uuid_bits(text.as_bytes()).map(Key);
+            bits.ok_or_else(|| de::Error::custom(format!("key {text:?} is not a lower-case hyphenated UUID")))
+        } else {
+            <[u8; 16]>::deserialize(deserializer).map(|bytes| Key(u128::from_be_bytes(bytes)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canonical_uuid_is_its_own_key_and_nothing_else_is() {
+        let uuid = "0190a0b1-c2d3-7e4f-8a5b-6c7d8e9fa0b1";
+        assert_eq!(Key::of(uuid), Key(0x0190a0b1c2d37e4f8a5b6c7d8e9fa0b1));
+        assert_eq!(Key::of(uuid).to_string(), uuid);
+        let others = [
+            uuid.to_uppercase(),
+            uuid.replace('-', ""),
+            format!("{{{uuid}}}"),
+            uuid.replace('a', "g"),
+            "0190a0b1-c2d3-7e4f-ca5b-6c7d8e9fa0b1".to_owned(),
+            "run-1".to_owned(),
+            "x".repeat(36),
+            String::new(),
+        ];
+        for (i, other) in others.iter().enumerate() {
+            assert_eq!(Key::of(other).0 & VARIANT, VARIANT, "{other} is hashed");
+            assert!(others[..i].iter().all(|earlier| Key::of(earlier) != Key::of(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_a_hashed_key_is_another_name() {
+        let key = Key::of("run-1");
+        assert_ne!(Key::of(&key.to_string()), key);
+    }
+
+    #[test]
+    fn hashes_are_frozen() {
+        assert_eq!(Key::of("run-1").to_string(), "ed7ec396-8991-427b-f568-e83358db8c47");
+        assert_eq!(Key::of_parts("run", "run-1").to_string(), "d80d0498-a5f5-603c-da4b-2b8647467f96");
+    }
+
+    #[test]
+    fn one_id_under_two_kinds_is_two_keys() {
+        for id in ["a", "0190a0b1-c2d3-7e4f-8a5b-6c7d8e9fa0b1"] {
+            assert_ne!(Key::of_parts("run", id), Key::of_parts("pnl", id));
+            assert_ne!(Key::of_parts("run", id), Key::of(id));
+        }
+        assert_ne!(Key::of_parts("run", "a"), Key::of_parts("ru", "na"));
+    }
+
+    #[test]
+    fn keys_survive_both_kinds_of_format() {
+        let key = Key::of("run-1");
+        let text = serde_json::to_string(&key).unwrap();
+        assert_eq!(serde_json::from_str::<Key>(&text).unwrap(), key);
+        let bytes = postcard::to_allocvec(&key).unwrap();
+        assert_eq!(bytes.len(), 16);
+        assert_eq!(postcard::from_bytes::<Key>(&bytes).unwrap(), key);
+        assert!(serde_json::from_str::<Key>("\"run-1\"").is_err());
+    }
+}

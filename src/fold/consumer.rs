@@ -1,0 +1,95 @@
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Batch, Event, Text};
+use crate::{
+    decision::{Decision, Numbers},
+    event::Nanos,
+    policy::{InForce, Policy},
+    subject::Subject,
+    view::{Family, Row, Samples},
+};
+
+/// Where the fold stands when an event is applied.
+pub struct At<'a> {
+    pub position: u64,
+    /// The largest usable `ts` so far, Unix nanoseconds.
+    pub tape_time: Option<Nanos>,
+    pub(super) batch: &'a Batch,
+}
+
+impl<'a> At<'a> {
+    /// The policy in force at this position.
+    pub fn policy(&self) -> &'a Policy {
+        &self.batch.policy.policy
+    }
+
+    /// The policy in force with its hash.
+    pub fn in_force(&self) -> &'a InForce {
+        &self.batch.policy
+    }
+
+    /// A string of the event.
+    pub fn text(&self, text: Text) -> &'a str {
+        self.batch.text(text)
+    }
+}
+
+/// What a consumer concludes at one position: decisions, and subjects that changed without an event of theirs.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    pub(super) list: Vec<Decision>,
+    pub(super) touched: Vec<Subject>,
+    pub(super) stamp: Stamp,
+}
+
+/// What every decision made now has in common.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stamp {
+    pub cause: u64,
+    pub ordinal: u32,
+    pub tape_time: Option<Nanos>,
+    pub consumer: &'static str,
+    pub version: u32,
+}
+
+impl Decisions {
+    /// Emits a decision about a subject: the verdict, the rule that decided and its numbers.
+    pub fn emit(&mut self, subject: Subject, verdict: &'static str, rule: &'static str, numbers: Numbers) {
+        let Stamp { cause, ordinal, tape_time, consumer, version } = self.stamp;
+        self.list.push(Decision { cause, ordinal, tape_time, consumer, version, subject, verdict, rule, numbers });
+        self.stamp.ordinal += 1;
+        self.touched.push(subject);
+    }
+
+    /// Marks a subject as changed, so that its samples are rendered anew.
+    pub fn touch(&mut self, subject: Subject) {
+        self.touched.push(subject);
+    }
+}
+
+/// A pure left fold over the tape: events in; state, decisions and views out.
+///
+/// No clock, no randomness, no I/O, no hash-map order, no panic on any input. State and position are saved together, so
+/// `Serialize` must be canonical: equal states give equal bytes.
+pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
+    /// Snapshot file, decisions file, metric label, word on the command line. Never reused.
+    const NAME: &'static str;
+    /// Raised when the state changes in shape or meaning: older snapshots are then refolded from the tape.
+    const VERSION: u32;
+    /// Consumers whose decisions it needs; they stand earlier in the list.
+    const HEARS: &'static [&'static str] = &[];
+    /// The metric families it serves.
+    const FAMILIES: &'static [Family] = &[];
+
+    /// Folds one event.
+    fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions);
+
+    /// Folds a decision of a consumer it hears, after the events of the same position.
+    fn hear(&mut self, _at: &At, _decision: &Decision, _out: &mut Decisions) {}
+
+    /// The samples of a subject, indexes into [`Self::FAMILIES`]. Looked at only when somebody scrapes.
+    fn samples(&self, _subject: Subject, _out: &mut Samples) {}
+
+    /// The JSON fields of a subject.
+    fn row(&self, _subject: Subject, _out: &mut Row) {}
+}

@@ -1,0 +1,66 @@
+use super::{Batch, Consumer, Emitted, Slot, slot::Held};
+
+/// A consumer's entry in the list: all that the shells need to know before one exists.
+#[derive(Clone, Copy)]
+pub struct Registration {
+    pub name: &'static str,
+    pub hears: &'static [&'static str],
+    pub new: fn() -> Box<dyn Slot>,
+}
+
+impl Registration {
+    pub const fn of<C: Consumer>() -> Registration {
+        Registration { name: C::NAME, hears: C::HEARS, new: || Box::new(Held::<C>::default()) }
+    }
+}
+
+/// Every consumer of a list, stepped together: the fold of replay, verify, tests and benches.
+pub struct Engine {
+    slots: Vec<Box<dyn Slot>>,
+}
+
+impl Engine {
+    /// One fresh slot per registration, in list order.
+    pub fn new(registry: &[Registration]) -> Engine {
+        Engine { slots: registry.iter().map(|registration| (registration.new)()).collect() }
+    }
+
+    pub fn slots(&self) -> &[Box<dyn Slot>] {
+        &self.slots
+    }
+
+    pub fn slots_mut(&mut self) -> &mut [Box<dyn Slot>] {
+        &mut self.slots
+    }
+
+    /// Folds a batch; returns its decisions ordered by position, then list order, then ordinal.
+    pub fn step(&mut self, batch: &Batch) -> Vec<Emitted> {
+        let mut voices: Vec<(&'static str, Vec<Emitted>)> = Vec::with_capacity(self.slots.len());
+        for slot in &mut self.slots {
+            let heard: Vec<&[Emitted]> = voices
+                .iter()
+                .filter(|(name, _)| slot.hears().contains(name))
+                .map(|(_, list)| list.as_slice())
+                .collect();
+            let emitted = slot.step(batch, &heard);
+            voices.push((slot.name(), emitted));
+        }
+        let mut all: Vec<Emitted> = voices.into_iter().flat_map(|(_, list)| list).collect();
+        all.sort_by_key(|emitted| emitted.decision.cause);
+        all
+    }
+
+    /// BLAKE3 over the name, version, position and state of every consumer: equal folds have equal hashes.
+    pub fn state_hash(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for slot in &self.slots {
+            hasher.update(slot.name().as_bytes());
+            hasher.update(&slot.version().to_le_bytes());
+            hasher.update(&slot.position().to_le_bytes());
+            let state = slot.save();
+            hasher.update(&(state.len() as u64).to_le_bytes());
+            hasher.update(&state);
+        }
+        format!("b3:{}", hasher.finalize().to_hex())
+    }
+}

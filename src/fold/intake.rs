@@ -1,0 +1,354 @@
+use std::{collections::HashMap, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    batch::{Alpha, Batch, Body, Entry, Event, Place, Pnl, Price, Reject, Run},
+    dedupe::Dedupe,
+    join::{Join, Owner, Waiting},
+    lines::{Lines, Oddity, Outcome},
+};
+use crate::{
+    event::{Key, Kind, Line, Malformed, Nanos, Stamp},
+    policy::InForce,
+    subject::Subjects,
+};
+
+/// The one stream in which control lines count; only runtape appends to it.
+pub const CONTROL_STREAM: &str = "control";
+
+/// How far past its round's sealing time a line's `ts` may lie and still move the tape time.
+const SKEW_MAX: Nanos = 3_600_000_000_000;
+
+/// Lines to events, before any consumer and shared by all: dedupe, tape time, join, names to ids.
+///
+/// Its state is part of the fold: the same prefix of the tape gives the same events.
+#[derive(Debug)]
+pub struct Intake {
+    state: State,
+    agent_ids: HashMap<Arc<str>, u32>,
+    strategy_ids: HashMap<Arc<str>, u32>,
+    policy: Arc<InForce>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    position: u64,
+    tape_time: Option<Nanos>,
+    subjects: Subjects,
+    dedupe: Dedupe,
+    join: Join,
+    lines: Lines,
+}
+
+impl Intake {
+    /// Version of the saved state; raised when it changes in shape or meaning.
+    pub const VERSION: u32 = 1;
+
+    pub fn new(policy: Arc<InForce>) -> Intake {
+        Intake { state: State::default(), agent_ids: HashMap::new(), strategy_ids: HashMap::new(), policy }
+    }
+
+    /// The next position.
+    pub fn position(&self) -> u64 {
+        self.state.position
+    }
+
+    /// The largest usable `ts` so far.
+    pub fn tape_time(&self) -> Option<Nanos> {
+        self.state.tape_time
+    }
+
+    pub fn lines(&self) -> &Lines {
+        &self.state.lines
+    }
+
+    pub fn subjects(&self) -> &Subjects {
+        &self.state.subjects
+    }
+
+    /// PnL lines that wait for their run.
+    pub fn waiting(&self) -> usize {
+        self.state.join.waiting()
+    }
+
+    /// PnL lines dropped because too many waited.
+    pub fn waiting_dropped(&self) -> u64 {
+        self.state.join.dropped()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> &Arc<InForce> {
+        &self.policy
+    }
+
+    /// The canonical bytes of the state.
+    pub fn save(&self) -> Vec<u8> {
+        postcard::to_allocvec(&self.state).expect("state in memory always serialises")
+    }
+
+    /// An intake that stands where `bytes` were saved.
+    ///
+    /// # Errors
+    /// The bytes do not decode.
+    pub fn load(policy: Arc<InForce>, bytes: &[u8]) -> Result<Intake, postcard::Error> {
+        let state: State = postcard::from_bytes(bytes)?;
+        let ids = |names: &[Arc<str>]| names.iter().cloned().zip(0..).collect();
+        Ok(Intake {
+            agent_ids: ids(&state.subjects.agents),
+            strategy_ids: ids(&state.subjects.strategies),
+            state,
+            policy,
+        })
+    }
+
+    /// An empty batch that begins at the current position.
+    pub fn begin(&self) -> Batch {
+        Batch {
+            first: self.state.position,
+            next: self.state.position,
+            entries: Vec::new(),
+            text: String::new(),
+            policy: self.policy.clone(),
+            new_agents: Vec::new(),
+            new_strategies: Vec::new(),
+            agents_before: self.state.subjects.agents.len(),
+            strategies_before: self.state.subjects.strategies.len(),
+            rejects: Vec::new(),
+        }
+    }
+
+    /// Takes in the next line of the tape. `sealed_at` is the sealing time of its round, absent for streams without a
+    /// tape, where nothing is skewed.
+    pub fn line(&mut self, line: Result<Line, Malformed>, place: &Place, sealed_at: Option<Nanos>, batch: &mut Batch) {
+        let position = self.state.position;
+        self.state.position += 1;
+        batch.next = self.state.position;
+        let line = match line.and_then(|line| control_checked(line, &place.stream)) {
+            Ok(line) => line,
+            Err(why) => {
+                self.state.lines.count(&place.stream, Outcome::Malformed);
+                self.state.lines.malformed(why.reason);
+                batch.rejects.push(Reject { position, place: place.clone(), why });
+                return;
+            }
+        };
+        let outcome = self.outcome(&line, &place.stream);
+        self.state.lines.count(&place.stream, outcome);
+        if outcome == Outcome::Duplicate {
+            return;
+        }
+        let time = self.time(&line, sealed_at);
+        match outcome {
+            Outcome::Kind(Kind::Run | Kind::Alpha) => self.owned_line(&line, position, time, batch),
+            Outcome::Kind(Kind::Pnl) => self.pnl_line(&line, position, time, batch),
+            Outcome::Kind(Kind::Price) => self.price_line(&line, position, time, batch),
+            _ => {}
+        }
+    }
+
+    fn outcome(&mut self, line: &Line, stream: &str) -> Outcome {
+        let Some(kind) = line.kind else { return Outcome::Unknown };
+        let outcome =
+            if kind.is_control() && stream != CONTROL_STREAM { Outcome::RefusedControl } else { Outcome::Kind(kind) };
+        if let Some(id) = &line.event_id {
+            let key = Key::of_parts(outcome.name(), id);
+            if !self.state.dedupe.first(key, self.policy.policy.limits.dedupe_ids) {
+                return Outcome::Duplicate;
+            }
+        }
+        outcome
+    }
+
+    /// Moves the tape time; a time more than an hour past the sealing stays on its line and moves nothing.
+    fn time(&mut self, line: &Line, sealed_at: Option<Nanos>) -> Option<Nanos> {
+        let now = &mut self.state.tape_time;
+        match line.ts {
+            Stamp::Absent => *now,
+            Stamp::Unusable => {
+                self.state.lines.odd(Oddity::TsUnusable);
+                *now
+            }
+            Stamp::At(ts) if sealed_at.is_some_and(|at| ts > at.saturating_add(SKEW_MAX)) => {
+                self.state.lines.odd(Oddity::Skewed);
+                *now
+            }
+            Stamp::At(ts) => {
+                *now = Some(now.map_or(ts, |now| now.max(ts)));
+                Some(ts)
+            }
+        }
+    }
+
+    /// A run or an alpha: folded when it names its agent; claims its run, and releases the PnL that waited for it.
+    fn owned_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
+        let Some(name) = &line.agent else { return self.state.lines.odd(Oddity::WithoutAgent) };
+        let Some(agent) = self.agent_id(name, batch) else {
+            return self.state.lines.odd(Oddity::AgentsOverflow);
+        };
+        let run = line.run_id.as_deref().map(Key::of);
+        let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
+        let strategy = named.or_else(|| run.and_then(|run| self.state.join.owner(run)?.strategy));
+        let body = match line.kind {
+            Some(Kind::Run) => Body::Run(self.run_body(line, time, batch)),
+            _ => Body::Alpha(alpha_body(line, batch)),
+        };
+        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
+        self.push(event, position, batch);
+        let Some(run) = run else { return };
+        let owner = Owner { agent, strategy: named };
+        if self.state.join.claim(run, owner, self.policy.policy.limits.join_runs) {
+            for pnl in self.state.join.release(run) {
+                self.released_pnl(pnl, owner, position, batch);
+            }
+        }
+    }
+
+    /// A PnL line: its own agent wins, else its run's; without either it waits.
+    fn pnl_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
+        let run = line.run_id.as_deref().map(Key::of);
+        let owner = run.and_then(|run| self.state.join.owner(run));
+        let agent = match &line.agent {
+            Some(name) => match self.agent_id(name, batch) {
+                Some(agent) => agent,
+                None => return self.state.lines.odd(Oddity::AgentsOverflow),
+            },
+            None => match (owner, run) {
+                (Some(owner), _) => owner.agent,
+                (None, Some(run)) => {
+                    let limit = self.policy.policy.limits.waiting_pnl;
+                    return self.state.join.wait(waiting(line, run, position, time), limit);
+                }
+                (None, None) => return,
+            },
+        };
+        let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
+        let strategy = named.or_else(|| owner.and_then(|owner| owner.strategy));
+        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        let body = Body::Pnl(Pnl {
+            realized_pnl_bps: line.realized_pnl_bps.unwrap_or_default(),
+            symbol: line.symbol.as_deref().map(|symbol| batch.keep(symbol)),
+            entry_price: line.entry_price,
+            exit_price: line.exit_price,
+            notional_usd: line.notional_usd,
+        });
+        let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
+        self.push(event, position, batch);
+    }
+
+    fn released_pnl(&mut self, pnl: Waiting, owner: Owner, position: u64, batch: &mut Batch) {
+        let named = pnl.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
+        let body = Body::Pnl(Pnl {
+            realized_pnl_bps: pnl.realized_pnl_bps,
+            symbol: pnl.symbol.as_deref().map(|symbol| batch.keep(symbol)),
+            entry_price: pnl.entry_price,
+            exit_price: pnl.exit_price,
+            notional_usd: pnl.notional_usd,
+        });
+        let event = Event {
+            origin: pnl.origin,
+            time: pnl.time,
+            agent: Some(owner.agent),
+            strategy: named.or(owner.strategy),
+            run: Some(pnl.run),
+            run_id: Some(batch.keep(&pnl.run_id)),
+            body,
+        };
+        self.push(event, position, batch);
+    }
+
+    fn price_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
+        let Some(price) = line.price else { return };
+        let symbol = line.symbol.as_deref().map(|symbol| batch.keep(symbol));
+        let body = Body::Price(Price { symbol, price });
+        let event = Event { origin: position, time, agent: None, strategy: None, run: None, run_id: None, body };
+        self.push(event, position, batch);
+    }
+
+    fn run_body(&self, line: &Line, time: Option<Nanos>, batch: &mut Batch) -> Run {
+        let policy = &self.policy.policy;
+        let priced = policy.prices.price(line, time);
+        Run {
+            latency_ms: line.latency_ms,
+            tokens_in: line.tokens_in.unwrap_or_default(),
+            tokens_out: line.tokens_out.unwrap_or_default(),
+            cost: priced.nano_usd,
+            cost_known: priced.known,
+            default_priced: priced.by_default,
+            failed: line.errors.is_some_and(|errors| errors > 0),
+            error_type: line.error_type.as_deref().map(|text| batch.keep(text)),
+            reward: line.reward,
+            capital_reward: policy.capital.weigh(line),
+            model: line.model.as_deref().map(|text| batch.keep(text)),
+        }
+    }
+
+    fn push(&self, event: Event, position: u64, batch: &mut Batch) {
+        batch.entries.push(Entry { position, tape_time: self.state.tape_time, event });
+    }
+
+    /// The id of an agent, given at its first line; none beyond the limit of agents.
+    fn agent_id(&mut self, name: &str, batch: &mut Batch) -> Option<u32> {
+        if let Some(id) = self.agent_ids.get(name) {
+            return Some(*id);
+        }
+        if self.state.subjects.agents.len() >= self.policy.policy.limits.agents {
+            return None;
+        }
+        Some(intern(name, &mut self.agent_ids, &mut self.state.subjects.agents, &mut batch.new_agents))
+    }
+
+    /// The id of a strategy; none beyond the limit of agents, which bounds strategies too.
+    fn strategy_id(&mut self, name: &str, batch: &mut Batch) -> Option<u32> {
+        if let Some(id) = self.strategy_ids.get(name) {
+            return Some(*id);
+        }
+        if self.state.subjects.strategies.len() >= self.policy.policy.limits.agents {
+            return None;
+        }
+        Some(intern(name, &mut self.strategy_ids, &mut self.state.subjects.strategies, &mut batch.new_strategies))
+    }
+}
+
+/// In the control stream, control lines must be whole; elsewhere they are refused whatever they hold.
+fn control_checked<'a>(line: Line<'a>, stream: &str) -> Result<Line<'a>, Malformed> {
+    match line.control_fault() {
+        Some(fault) if stream == CONTROL_STREAM => Err(fault),
+        _ => Ok(line),
+    }
+}
+
+fn intern(name: &str, ids: &mut HashMap<Arc<str>, u32>, names: &mut Vec<Arc<str>>, new: &mut Vec<Arc<str>>) -> u32 {
+    let (id, name) = (names.len() as u32, Arc::<str>::from(name));
+    ids.insert(name.clone(), id);
+    names.push(name.clone());
+    new.push(name);
+    id
+}
+
+fn alpha_body(line: &Line, batch: &mut Batch) -> Alpha {
+    Alpha {
+        symbol: line.symbol.as_deref().map(|text| batch.keep(text)),
+        direction: line.direction,
+        score_final: line.score_final,
+        regime: line.regime.as_deref().map(|text| batch.keep(text)),
+        notional_usd: line.notional_usd,
+        expected_edge_bps: line.expected_edge_bps,
+    }
+}
+
+fn waiting(line: &Line, run: Key, origin: u64, time: Option<Nanos>) -> Waiting {
+    Waiting {
+        run,
+        origin,
+        time,
+        run_id: line.run_id.as_deref().unwrap_or_default().into(),
+        strategy: line.strategy.as_deref().map(Into::into),
+        symbol: line.symbol.as_deref().map(Into::into),
+        realized_pnl_bps: line.realized_pnl_bps.unwrap_or_default(),
+        entry_price: line.entry_price,
+        exit_price: line.exit_price,
+        notional_usd: line.notional_usd,
+    }
+}

@@ -1,0 +1,127 @@
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::event::{Key, Nanos};
+
+/// Whose run it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub agent: u32,
+    pub strategy: Option<u32>,
+}
+
+/// A PnL line whose run nobody has claimed yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waiting {
+    pub run: Key,
+    pub origin: u64,
+    pub time: Option<Nanos>,
+    pub run_id: Box<str>,
+    pub strategy: Option<Box<str>>,
+    pub symbol: Option<Box<str>>,
+    pub realized_pnl_bps: f64,
+    pub entry_price: Option<f64>,
+    pub exit_price: Option<f64>,
+    pub notional_usd: Option<f64>,
+}
+
+/// The owners of the last so many claimed runs, and the PnL that waits for a claim. Both bounded, first in, first out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Saved")]
+pub struct Join {
+    order: VecDeque<Key>,
+    owners: HashMap<Key, Owner>,
+    waiting: BTreeMap<u64, Waiting>,
+    by_run: HashMap<Key, Vec<u64>>,
+    arrivals: u64,
+    dropped: u64,
+}
+
+/// The form in a snapshot: ordered, without the indexes.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    owners: Vec<(Key, Owner)>,
+    waiting: Vec<Waiting>,
+    dropped: u64,
+}
+
+impl Join {
+    pub fn owner(&self, run: Key) -> Option<Owner> {
+        self.owners.get(&run).copied()
+    }
+
+    /// Claims a run for its first named agent; a later line may still name the strategy the first one left out.
+    /// Returns whether this line claimed it.
+    pub fn claim(&mut self, run: Key, owner: Owner, horizon: usize) -> bool {
+        if let Some(known) = self.owners.get_mut(&run) {
+            known.strategy = known.strategy.or(owner.strategy);
+            return false;
+        }
+        self.owners.insert(run, owner);
+        self.order.push_back(run);
+        while self.order.len() > horizon {
+            if let Some(old) = self.order.pop_front() {
+                self.owners.remove(&old);
+            }
+        }
+        true
+    }
+
+    /// Keeps a PnL until its run is claimed; past the limit the oldest is dropped, and counted.
+    pub fn wait(&mut self, pnl: Waiting, limit: usize) {
+        self.by_run.entry(pnl.run).or_default().push(self.arrivals);
+        self.waiting.insert(self.arrivals, pnl);
+        self.arrivals += 1;
+        while self.waiting.len() > limit {
+            let Some((arrival, old)) = self.waiting.pop_first() else { break };
+            self.dropped += 1;
+            if let Some(list) = self.by_run.get_mut(&old.run) {
+                list.retain(|a| *a != arrival);
+                if list.is_empty() {
+                    self.by_run.remove(&old.run);
+                }
+            }
+        }
+    }
+
+    /// The PnL that waited for a run, in order of arrival.
+    pub fn release(&mut self, run: Key) -> Vec<Waiting> {
+        let arrivals = self.by_run.remove(&run).unwrap_or_default();
+        arrivals.iter().filter_map(|arrival| self.waiting.remove(arrival)).collect()
+    }
+
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+}
+
+impl From<Saved> for Join {
+    fn from(saved: Saved) -> Self {
+        let mut join = Join { dropped: saved.dropped, ..Join::default() };
+        for (run, owner) in saved.owners {
+            join.order.push_back(run);
+            join.owners.insert(run, owner);
+        }
+        for pnl in saved.waiting {
+            join.wait(pnl, usize::MAX);
+        }
+        join
+    }
+}
+
+impl Serialize for Join {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let owners = self.order.iter().filter_map(|run| self.owners.get(run).map(|owner| (*run, *owner)));
+        let saved = Saved {
+            owners: owners.collect(),
+            waiting: self.waiting.values().cloned().collect(),
+            dropped: self.dropped,
+        };
+        saved.serialize(serializer)
+    }
+}

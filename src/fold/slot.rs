@@ -1,0 +1,197 @@
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{
+    Batch, Entry,
+    consumer::{At, Consumer, Decisions, Stamp},
+};
+use crate::{
+    decision::{Decision, DecisionLine},
+    event::Nanos,
+    subject::{Subject, Subjects},
+    view::{Family, Row, Samples},
+};
+
+/// A decision in both forms: with ids for those who hear it, with names for files and people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Emitted {
+    pub decision: Decision,
+    pub line: DecisionLine,
+}
+
+/// Why a saved state cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the saved state of `{consumer}` does not decode: {source}")]
+pub struct LoadError {
+    consumer: &'static str,
+    source: postcard::Error,
+}
+
+/// One consumer with its position: what the shells hold, whatever the consumer's type.
+pub trait Slot: Send {
+    fn name(&self) -> &'static str;
+    fn version(&self) -> u32;
+    fn hears(&self) -> &'static [&'static str];
+    fn families(&self) -> &'static [Family];
+    /// The next position to fold.
+    fn position(&self) -> u64;
+    fn subjects(&self) -> &Subjects;
+
+    /// Folds the part of a batch that lies at or past the slot's position, merged with the decisions heard in it
+    /// (sorted by position, then list order). Names in the batch are learnt in any case.
+    ///
+    /// # Panics
+    /// When the batch begins past the slot's position: a gap would be silently skipped history.
+    fn step(&mut self, batch: &Batch, heard: &[&[Emitted]]) -> Vec<Emitted>;
+
+    /// The state in its canonical bytes.
+    fn save(&self) -> Vec<u8>;
+
+    /// Replaces the state by saved bytes that stand for the fold up to `position`.
+    ///
+    /// # Errors
+    /// The bytes do not decode; the slot is unchanged.
+    fn load(&mut self, position: u64, subjects: Subjects, bytes: &[u8]) -> Result<(), LoadError>;
+
+    fn samples(&self, subject: Subject, out: &mut Samples);
+    fn row(&self, subject: Subject, out: &mut Row);
+
+    /// The subjects that changed since the last call, in order.
+    fn take_touched(&mut self) -> BTreeSet<Subject>;
+}
+
+/// The slot of a consumer of type `C`.
+#[derive(Default)]
+pub struct Held<C> {
+    consumer: C,
+    position: u64,
+    subjects: Subjects,
+    touched: BTreeSet<Subject>,
+    scratch: Decisions,
+}
+
+impl<C: Consumer> Slot for Held<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn version(&self) -> u32 {
+        C::VERSION
+    }
+
+    fn hears(&self) -> &'static [&'static str] {
+        C::HEARS
+    }
+
+    fn families(&self) -> &'static [Family] {
+        C::FAMILIES
+    }
+
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn subjects(&self) -> &Subjects {
+        &self.subjects
+    }
+
+    fn step(&mut self, batch: &Batch, heard: &[&[Emitted]]) -> Vec<Emitted> {
+        assert!(
+            batch.first <= self.position,
+            "{} stands at position {} and was handed positions from {}",
+            C::NAME,
+            self.position,
+            batch.first
+        );
+        learn(&mut self.subjects.agents, batch.agents_before, &batch.new_agents);
+        learn(&mut self.subjects.strategies, batch.strategies_before, &batch.new_strategies);
+        let mut emitted = Vec::new();
+        let skip = batch.entries.partition_point(|entry| entry.position < self.position);
+        let mut entries = &batch.entries[skip..];
+        let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| from_position(list, self.position)).collect();
+        while let Some(position) = next_position(entries, &voices) {
+            let here = entries.partition_point(|entry| entry.position == position);
+            let (now, later) = entries.split_at(here);
+            entries = later;
+            self.fold_position(batch, position, now, &mut voices, &mut emitted);
+        }
+        self.position = self.position.max(batch.next);
+        emitted
+    }
+
+    fn save(&self) -> Vec<u8> {
+        postcard::to_allocvec(&self.consumer).expect("state in memory always serialises")
+    }
+
+    fn load(&mut self, position: u64, subjects: Subjects, bytes: &[u8]) -> Result<(), LoadError> {
+        self.consumer = postcard::from_bytes(bytes).map_err(|source| LoadError { consumer: C::NAME, source })?;
+        self.touched = subjects.all().collect();
+        self.subjects = subjects;
+        self.position = position;
+        Ok(())
+    }
+
+    fn samples(&self, subject: Subject, out: &mut Samples) {
+        self.consumer.samples(subject, out);
+    }
+
+    fn row(&self, subject: Subject, out: &mut Row) {
+        self.consumer.row(subject, out);
+    }
+
+    fn take_touched(&mut self) -> BTreeSet<Subject> {
+        std::mem::take(&mut self.touched)
+    }
+}
+
+impl<C: Consumer> Held<C> {
+    /// All events of one position, then all decisions heard at it.
+    fn fold_position(
+        &mut self,
+        batch: &Batch,
+        position: u64,
+        entries: &[Entry],
+        voices: &mut [&[Emitted]],
+        emitted: &mut Vec<Emitted>,
+    ) {
+        let tape_time = entries.last().map_or_else(|| heard_time(voices, position), |entry| entry.tape_time);
+        let out = &mut self.scratch;
+        out.stamp = Stamp { cause: position, ordinal: 0, tape_time, consumer: C::NAME, version: C::VERSION };
+        let at = At { position, tape_time, batch };
+        for entry in entries {
+            self.consumer.apply(&at, &entry.event, out);
+            out.touched.extend(entry.event.agent.map(Subject::Agent));
+            out.touched.extend(entry.event.strategy.map(Subject::Strategy));
+        }
+        for voice in voices.iter_mut() {
+            while let Some((first, rest)) = voice.split_first().filter(|(e, _)| e.decision.cause == position) {
+                self.consumer.hear(&at, &first.decision, out);
+                *voice = rest;
+            }
+        }
+        self.touched.extend(out.touched.drain(..));
+        emitted.extend(out.list.drain(..).map(|decision| {
+            let line = decision.line(&self.subjects, &batch.policy.hash);
+            Emitted { decision, line }
+        }));
+    }
+}
+
+fn heard_time(voices: &[&[Emitted]], position: u64) -> Option<Nanos> {
+    let first = voices.iter().filter_map(|voice| voice.first()).find(|e| e.decision.cause == position)?;
+    first.decision.tape_time
+}
+
+fn from_position(list: &[Emitted], position: u64) -> &[Emitted] {
+    &list[list.partition_point(|emitted| emitted.decision.cause < position)..]
+}
+
+fn next_position(entries: &[Entry], voices: &[&[Emitted]]) -> Option<u64> {
+    let heard = voices.iter().filter_map(|voice| voice.first()).map(|emitted| emitted.decision.cause);
+    entries.first().map(|entry| entry.position).into_iter().chain(heard).min()
+}
+
+/// Appends the names of a batch that are not known yet.
+fn learn(known: &mut Vec<Arc<str>>, before: usize, new: &[Arc<str>]) {
+    let have = known.len().saturating_sub(before);
+    known.extend(new.iter().skip(have).cloned());
+}

@@ -1,0 +1,86 @@
+use thiserror::Error;
+
+use super::Policy;
+
+/// Why a policy cannot be used.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum PolicyError {
+    #[error("the policy is not valid TOML for runtape: {0}")]
+    Syntax(String),
+    #[error("policy {field} = {value} is out of range: want {allowed}")]
+    Range { field: String, value: String, allowed: &'static str },
+    #[error("policy {field}: {problem}")]
+    Contradiction { field: &'static str, problem: String },
+}
+
+impl Policy {
+    /// Checks every value against its range.
+    ///
+    /// # Errors
+    /// The first field out of range, or two fields that contradict each other.
+    pub fn validate(&self) -> Result<(), PolicyError> {
+        let quarantine = &self.quarantine;
+        between("rolling.window", self.rolling.window as f64, 1.0, 1e6, "1 to 1000000")?;
+        between("quarantine.drawdown_limit", quarantine.drawdown_limit, -1e15, 0.0, "a number <= 0")?;
+        between("quarantine.clear_drawdown", quarantine.clear_drawdown, -1e15, 0.0, "a number <= 0")?;
+        between("quarantine.sharpe_floor", quarantine.sharpe_floor, -1e6, 1e6, "a finite number")?;
+        between("quarantine.sharpe_min_runs", quarantine.sharpe_min_runs as f64, 2.0, 1e6, "2 to 1000000")?;
+        if let Some(limit) = quarantine.pnl_drawdown_limit_bps {
+            between("quarantine.pnl_drawdown_limit_bps", limit, -1e15, 0.0, "a number <= 0")?;
+        }
+        if quarantine.clear_drawdown < quarantine.drawdown_limit {
+            return Err(PolicyError::Contradiction {
+                field: "quarantine.clear_drawdown",
+                problem: format!(
+                    "{} is below drawdown_limit = {}: an agent would leave while the rule to enter still holds",
+                    quarantine.clear_drawdown, quarantine.drawdown_limit
+                ),
+            });
+        }
+        self.validate_money()?;
+        self.validate_limits()
+    }
+
+    fn validate_money(&self) -> Result<(), PolicyError> {
+        let capital = &self.capital;
+        between("capital.capital_usd", capital.capital_usd, 0.0, 1e15, "0 to 1e15")?;
+        between("capital.max_loss_usd", capital.max_loss_usd, 0.0, 1e15, "0 to 1e15")?;
+        between("capital.fill_prob", capital.fill_prob, 0.0, 1.0, "0 to 1")?;
+        between("capital.unit_usd", capital.unit_usd, 1e-9, 1e15, "a number > 0")?;
+        between("prices.default.input", self.prices.default.input, 0.0, 1e6, "0 to 1e6 USD per million tokens")?;
+        between("prices.default.output", self.prices.default.output, 0.0, 1e6, "0 to 1e6 USD per million tokens")?;
+        for (model, price) in self.prices.models.iter().flat_map(|(m, list)| list.iter().map(move |p| (m, p))) {
+            let numbers = [("input", Some(price.input)), ("output", Some(price.output)), ("cached", price.cached)];
+            for (name, value) in numbers {
+                let field = format!("prices.{model}.{name}");
+                between(&field, value.unwrap_or(0.0), 0.0, 1e6, "0 to 1e6 USD per million tokens")?;
+            }
+            if let Some(from) = &price.from
+                && chrono::NaiveDate::parse_from_str(from, "%Y-%m-%d").is_err()
+            {
+                return Err(PolicyError::Range {
+                    field: format!("prices.{model}.from"),
+                    value: format!("{from:?}"),
+                    allowed: "a day as YYYY-MM-DD",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_limits(&self) -> Result<(), PolicyError> {
+        let limits = &self.limits;
+        between("limits.dedupe_ids", limits.dedupe_ids as f64, 0.0, 1e9, "0 to 1e9")?;
+        between("limits.join_runs", limits.join_runs as f64, 1.0, 1e9, "1 to 1e9")?;
+        between("limits.waiting_pnl", limits.waiting_pnl as f64, 0.0, 1e9, "0 to 1e9")?;
+        between("limits.agents", limits.agents as f64, 1.0, 1e8, "1 to 1e8")?;
+        between("limits.line_bytes", limits.line_bytes as f64, 1024.0, 1_073_741_824.0, "1 KiB to 1 GiB")
+    }
+}
+
+fn between(field: &str, value: f64, min: f64, max: f64, allowed: &'static str) -> Result<(), PolicyError> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(PolicyError::Range { field: field.to_owned(), value: value.to_string(), allowed })
+}

@@ -1,0 +1,22 @@
+//! Floor 4: views to bytes. Pure: what is shown, and when, is decided elsewhere; here it is only spelled.
+
+/// What is escaped inside a label value and a help text.
+mod escape;
+/// Metric pages as Prometheus text 0.0.4 and OpenMetrics 1.0.
+pub mod exposition;
+/// Response bodies as gzip, for those who accept it.
+pub mod gzip;
+/// Numbers and names as a person reads them.
+pub mod human;
+/// Which format a request asks for.
+mod negotiate;
+/// Numbers as metric pages spell them.
+mod number;
+/// The state of the fold as JSON.
+pub mod state;
+/// Aligned tables for a terminal.
+pub mod table;
+
+pub use exposition::{Format, render};
+pub use gzip::{accepts_gzip, gzip};
+pub use table::Table;

@@ -1,0 +1,56 @@
+//! Floor 7: restore, read, step, sink: the loop of every reading command. The live loop calls the same
+//! [`read_round`](crate::tape::read_round) and the same [`Slot::step`](crate::fold::Slot::step).
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::{
+    fold::{Batch, Emitted, Engine, Intake, Registration},
+    policy::InForce,
+    tape::{Directory, ReadError, TapeError, Until, read_round},
+};
+
+/// A replay could not be finished.
+#[derive(Debug, Error)]
+pub enum ReplayError {
+    #[error("cannot replay: {0}")]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+}
+
+/// Where a replay ended.
+pub struct Replayed {
+    pub engine: Engine,
+    pub intake: Intake,
+    /// Decisions made.
+    pub decisions: u64,
+}
+
+/// Folds a directory from position 0 with fresh consumers; each batch and its decisions go to `sink`.
+///
+/// # Errors
+/// The history cannot be read as it was sealed.
+pub fn replay(
+    directory: &Directory,
+    registry: &[Registration],
+    policy: Arc<InForce>,
+    until: Until,
+    mut sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
+) -> Result<Replayed, ReplayError> {
+    let mut engine = Engine::new(registry);
+    let mut intake = Intake::new(policy);
+    let mut decisions = 0;
+    for source in directory.rounds(0)? {
+        let done = read_round(&source?, &mut intake, until, &mut |batch| {
+            let emitted = engine.step(&batch);
+            decisions += emitted.len() as u64;
+            sink(&batch, emitted, &engine);
+        })?;
+        if !done {
+            break;
+        }
+    }
+    Ok(Replayed { engine, intake, decisions })
+}

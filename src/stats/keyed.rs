@@ -1,0 +1,118 @@
+//! A bounded FIFO of sums, each kept under a key while it is in the window.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::Hash,
+};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Exact, Summary};
+
+/// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
+/// any other key, or none, it is an entry of its own. The index is never iterated.
+#[derive(Clone, Debug)]
+pub struct KeyedWindow<K> {
+    capacity: usize,
+    entries: VecDeque<(Option<K>, Exact)>,
+    /// Entry number by key; numbers ascend from `evicted`.
+    index: HashMap<K, u64>,
+    evicted: u64,
+}
+
+impl<K: Copy + Eq + Hash> KeyedWindow<K> {
+    /// At least 1.
+    pub fn set_capacity(&mut self, capacity: usize) {
+        self.capacity = capacity.max(1);
+        self.trim();
+    }
+
+    /// Adds a value under a key.
+    pub fn add(&mut self, key: Option<K>, value: f64) {
+        let known = key.and_then(|key| self.index.get(&key));
+        if let Some((_, sum)) = known.and_then(|number| self.entries.get_mut((number - self.evicted) as usize)) {
+            *sum += value;
+            return;
+        }
+        if let Some(key) = key {
+            self.index.insert(key, self.evicted + self.entries.len() as u64);
+        }
+        self.entries.push_back((key, Exact::from(value)));
+        self.trim();
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Statistics of the sums, oldest first; linear in the window.
+    pub fn summary(&self) -> Summary {
+        Summary::of_exact(self.entries.iter().map(|(_, sum)| sum))
+    }
+
+    /// The drawdown of the sums in order; 0 when empty. Linear in the window.
+    pub fn drawdown(&self) -> f64 {
+        self.summary().drawdown.unwrap_or(0.0)
+    }
+
+    /// The exact sum of the newest `n` entries, rounded once; none when there are fewer.
+    pub fn sum_of_last(&self, n: usize) -> Option<f64> {
+        let skip = self.entries.len().checked_sub(n)?;
+        Some(self.entries.iter().skip(skip).map(|(_, sum)| sum).sum::<Exact>().to_f64())
+    }
+
+    fn trim(&mut self) {
+        while self.entries.len() > self.capacity {
+            if let Some((Some(key), _)) = self.entries.pop_front() {
+                self.index.remove(&key);
+            }
+            self.evicted += 1;
+        }
+    }
+}
+
+impl<K: Copy + Eq + Hash> Default for KeyedWindow<K> {
+    fn default() -> Self {
+        KeyedWindow { capacity: 1, entries: VecDeque::new(), index: HashMap::new(), evicted: 0 }
+    }
+}
+
+impl<K: Serialize> Serialize for KeyedWindow<K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.capacity, &self.entries).serialize(serializer)
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Copy + Eq + Hash> Deserialize<'de> for KeyedWindow<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (capacity, entries): (usize, VecDeque<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
+        let index = entries.iter().enumerate().filter_map(|(number, (key, _))| Some(((*key)?, number as u64)));
+        Ok(KeyedWindow { capacity: capacity.max(1), index: index.collect(), entries, evicted: 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_adds_in_place_until_it_left_the_window() {
+        let mut window = KeyedWindow::default();
+        window.set_capacity(3);
+        for (key, value) in [(Some(1), 10.0), (Some(2), -5.0), (Some(1), 1.0), (None, 2.0), (Some(3), 4.0), (Some(1), 7.0)] {
+            window.add(key, value);
+        }
+        let sums: Vec<f64> = window.entries.iter().map(|(_, sum)| sum.to_f64()).collect();
+        assert_eq!(sums, [2.0, 4.0, 7.0]);
+        assert_eq!(window.sum_of_last(2), Some(11.0));
+        assert_eq!(window.sum_of_last(4), None);
+        let saved = postcard::to_allocvec(&window).expect("serialises");
+        let mut read: KeyedWindow<i32> = postcard::from_bytes(&saved).expect("deserialises");
+        read.add(Some(3), 1.0);
+        assert_eq!(read.sum_of_last(2), Some(12.0));
+    }
+}

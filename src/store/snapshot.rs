@@ -1,0 +1,213 @@
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic;
+
+/// What a snapshot says of itself, in its first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Format of the file.
+    pub v: u32,
+    /// Whose state.
+    pub of: String,
+    /// Version of that state.
+    pub version: u32,
+    /// The state is the fold of all positions before this one.
+    pub position: u64,
+    /// The round that ends there, and its digest.
+    pub round: u64,
+    pub tape: String,
+    /// Hash of the policy in force.
+    pub policy: String,
+    /// Bytes of the state, and their BLAKE3.
+    pub bytes: u64,
+    pub data: String,
+}
+
+/// State and position as one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    pub header: Header,
+    pub state: Vec<u8>,
+}
+
+const FORMAT: u32 = 1;
+
+/// Snapshots of each kind kept: should the newest not be readable, the one before is.
+const GENERATIONS: usize = 2;
+
+impl Snapshot {
+    pub fn new(of: &str, version: u32, position: u64, tape: (u64, &str), policy: &str, state: Vec<u8>) -> Snapshot {
+        let header = Header {
+            v: FORMAT,
+            of: of.to_owned(),
+            version,
+            position,
+            round: tape.0,
+            tape: tape.1.to_owned(),
+            policy: policy.to_owned(),
+            bytes: state.len() as u64,
+            data: blake3::hash(&state).to_hex().to_string(),
+        };
+        Snapshot { header, state }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(&self.header).expect("a header holds only text and integers");
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.state);
+        bytes
+    }
+
+    /// Reads a snapshot back; an unreadable one counts as absent, and says why.
+    fn from_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
+        let end = memchr::memchr(b'\n', bytes).ok_or("it has no header")?;
+        let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|e| format!("its header: {e}"))?;
+        let state = &bytes[end + 1..];
+        if header.v != FORMAT {
+            return Err(format!("it is of format {}, this runtape reads {FORMAT}", header.v));
+        }
+        if header.bytes != state.len() as u64 || header.data != blake3::hash(state).to_hex().as_str() {
+            return Err("its content does not match its checksum".to_owned());
+        }
+        Ok(Snapshot { header, state: state.to_vec() })
+    }
+}
+
+/// The snapshots of an events directory.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    dir: PathBuf,
+}
+
+/// A snapshot that was passed over, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    pub path: PathBuf,
+    pub why: String,
+}
+
+impl Snapshots {
+    pub fn new(dir: PathBuf) -> Snapshots {
+        Snapshots { dir }
+    }
+
+    /// Writes a snapshot durably, then drops all but the newest generations of its kind.
+    ///
+    /// # Errors
+    /// It could not be written; older ones are kept.
+    pub fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
+        fs::create_dir_all(&self.dir)?;
+        let of = &snapshot.header.of;
+        let path = self.dir.join(format!("{of}-{:020}.snapshot", snapshot.header.position));
+        atomic::replace(&path, &snapshot.to_bytes())?;
+        for old in self.list(of)?.into_iter().skip(GENERATIONS) {
+            fs::remove_file(old)?;
+        }
+        Ok(())
+    }
+
+    /// The snapshots of one kind, newest first, each read whole or passed over with its reason. `fits` refuses those
+    /// that are readable but stand on another history or version.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn newest(
+        &self,
+        of: &str,
+        fits: impl Fn(&Header) -> Result<(), String>,
+    ) -> io::Result<(Option<Snapshot>, Vec<PassedOver>)> {
+        let mut passed = Vec::new();
+        for path in self.list(of)? {
+            let read = fs::read(&path).map_err(|error| error.to_string());
+            let snapshot = read.and_then(|bytes| Snapshot::from_bytes(&bytes)).and_then(|snapshot| {
+                if snapshot.header.of != of {
+                    return Err(format!("it is of `{}`", snapshot.header.of));
+                }
+                fits(&snapshot.header).map(|()| snapshot)
+            });
+            match snapshot {
+                Ok(snapshot) => return Ok((Some(snapshot), passed)),
+                Err(why) => passed.push(PassedOver { path, why }),
+            }
+        }
+        Ok((None, passed))
+    }
+
+    /// The headers of every readable snapshot.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn headers(&self) -> io::Result<Vec<(PathBuf, Result<Header, String>)>> {
+        let mut paths = self.paths()?;
+        paths.sort();
+        let read = |path: &Path| {
+            let bytes = fs::read(path).map_err(|error| error.to_string())?;
+            Snapshot::from_bytes(&bytes).map(|snapshot| snapshot.header)
+        };
+        Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
+    }
+
+    fn paths(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other?,
+        };
+        let paths: Vec<PathBuf> = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
+        Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "snapshot")).collect())
+    }
+
+    /// Paths of one kind, newest first: the position in the name has a fixed width.
+    fn list(&self, of: &str) -> io::Result<Vec<PathBuf>> {
+        let of_kind = |path: &PathBuf| {
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            stem.rsplit_once('-').is_some_and(|(name, _)| name == of)
+        };
+        let mut paths: Vec<PathBuf> = self.paths()?.into_iter().filter(of_kind).collect();
+        paths.sort();
+        paths.reverse();
+        Ok(paths)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(position: u64) -> Snapshot {
+        Snapshot::new("runs", 1, position, (0, "digest"), "b3:policy", vec![7; 100])
+    }
+
+    fn newest(snapshots: &Snapshots) -> Option<u64> {
+        snapshots.newest("runs", |_| Ok(())).expect("a listable folder").0.map(|s| s.header.position)
+    }
+
+    #[test]
+    fn two_generations_are_kept_and_a_broken_one_gives_way_to_the_older() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let snapshots = Snapshots::new(dir.path().join("snapshots"));
+        for position in [10, 20, 30] {
+            snapshots.write(&snapshot(position)).expect("a writable folder");
+        }
+        assert_eq!(snapshots.list("runs").expect("a listable folder").len(), 2);
+        assert_eq!(newest(&snapshots), Some(30));
+        let path = snapshots.list("runs").expect("a listable folder").remove(0);
+        let whole = fs::read(&path).expect("the snapshot");
+        for at in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1;
+            fs::write(&path, &flipped).expect("a writable file");
+            let read = snapshots.newest("runs", |_| Ok(())).expect("a listable folder").0;
+            let harmless = read.as_ref().is_some_and(|s| s.state == vec![7; 100]);
+            assert!(harmless, "a flipped byte at {at} changed the state");
+            fs::write(&path, &whole[..at]).expect("a writable file");
+            assert_eq!(newest(&snapshots), Some(20), "cut at {at}");
+        }
+        fs::write(&path, b"").expect("a writable file");
+        assert_eq!(newest(&snapshots), Some(20));
+    }
+}

@@ -1,0 +1,63 @@
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use super::{name::Compression, scan::FileId};
+
+/// Unpacked bytes of a file.
+pub type Bytes = Box<dyn Read + Send>;
+
+/// Opens a file for reading from an unpacked offset on. Packed files are unpacked from their start.
+///
+/// # Errors
+/// The file cannot be opened, or is shorter than `from`.
+pub fn open(path: &Path, compression: Compression, from: u64) -> io::Result<Bytes> {
+    let mut file = File::open(path)?;
+    match compression {
+        Compression::None => {
+            file.seek(SeekFrom::Start(from))?;
+            Ok(Box::new(file))
+        }
+        Compression::Gzip => skip(Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))), from),
+        Compression::Zstd => skip(Box::new(zstd::stream::read::Decoder::new(file)?), from),
+    }
+}
+
+fn skip(mut bytes: Bytes, count: u64) -> io::Result<Bytes> {
+    let skipped = io::copy(&mut bytes.by_ref().take(count), &mut io::sink())?;
+    if skipped < count {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "shorter than what was sealed of it"));
+    }
+    Ok(bytes)
+}
+
+/// Identity and size of the file behind a path.
+///
+/// # Errors
+/// The file cannot be looked at.
+pub fn identify(path: &Path) -> io::Result<(FileId, u64)> {
+    let metadata = std::fs::metadata(path)?;
+    Ok((FileId::of(&metadata), metadata.len()))
+}
+
+/// Unpacked size, and the offset after the last newline: what can be sealed.
+///
+/// # Errors
+/// The file cannot be read, or its packing is broken (or not finished yet).
+pub fn measure(path: &Path, compression: Compression, from: u64) -> io::Result<(u64, u64)> {
+    let mut bytes = open(path, compression, from)?;
+    let mut buffer = vec![0; 256 * 1024];
+    let (mut at, mut whole) = (from, from);
+    loop {
+        let n = bytes.read(&mut buffer)?;
+        if n == 0 {
+            return Ok((at, whole));
+        }
+        if let Some(newline) = memchr::memrchr(b'\n', &buffer[..n]) {
+            whole = at + newline as u64 + 1;
+        }
+        at += n as u64;
+    }
+}

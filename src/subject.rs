@@ -1,0 +1,79 @@
+//! Floor 1: whom a number or a decision is about.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// A subject by its dense id: agents and strategies are numbered by intake, in the order in which the tape names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Subject {
+    Agent(u32),
+    Strategy(u32),
+    Fleet,
+}
+
+impl Subject {
+    /// `agent`, `strategy` or `fleet`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Subject::Agent(_) => "agent",
+            Subject::Strategy(_) => "strategy",
+            Subject::Fleet => "fleet",
+        }
+    }
+}
+
+/// The names behind the ids.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Subjects {
+    pub agents: Vec<Arc<str>>,
+    pub strategies: Vec<Arc<str>>,
+}
+
+impl Subjects {
+    /// The name of a subject; the fleet is called `fleet`.
+    pub fn name(&self, subject: Subject) -> &str {
+        match subject {
+            Subject::Agent(id) => self.agents.get(id as usize).map_or("?", |name| name),
+            Subject::Strategy(id) => self.strategies.get(id as usize).map_or("?", |name| name),
+            Subject::Fleet => "fleet",
+        }
+    }
+
+    /// Every agent, then every strategy, in the order of their first line.
+    pub fn all(&self) -> impl Iterator<Item = Subject> + use<> {
+        let (agents, strategies) = (self.agents.len() as u32, self.strategies.len() as u32);
+        (0..agents).map(Subject::Agent).chain((0..strategies).map(Subject::Strategy))
+    }
+}
+
+/// State per subject of one kind, dense by id; a subject never touched has the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PerSubject<T> {
+    agents: Vec<T>,
+    strategies: Vec<T>,
+}
+
+impl<T: Default> PerSubject<T> {
+    /// The state of a subject, made on first touch. The fleet has none here.
+    pub fn entry(&mut self, subject: Subject) -> Option<&mut T> {
+        let (states, id) = match subject {
+            Subject::Agent(id) => (&mut self.agents, id as usize),
+            Subject::Strategy(id) => (&mut self.strategies, id as usize),
+            Subject::Fleet => return None,
+        };
+        if states.len() <= id {
+            states.resize_with(id + 1, T::default);
+        }
+        states.get_mut(id)
+    }
+
+    /// The state of a subject, if it was ever touched.
+    pub fn get(&self, subject: Subject) -> Option<&T> {
+        match subject {
+            Subject::Agent(id) => self.agents.get(id as usize),
+            Subject::Strategy(id) => self.strategies.get(id as usize),
+            Subject::Fleet => None,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+use std::{fs, io, path::PathBuf};
+
+use thiserror::Error;
+
+use super::{
+    journal::{Rounds, TapeError},
+    known::{self, Known},
+    read::{ExtentBytes, ExtentSource, RoundSource},
+    round::Round,
+    seal,
+};
+use crate::{
+    event::Nanos,
+    layout::Layout,
+    streams::{Follower, Poll, Problem, Reset, Scope},
+};
+
+/// An events directory cannot be read.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("there is no events directory {}: give one with --events DIR", .0.display())]
+    Missing(PathBuf),
+    #[error("{} is not a directory: --events wants the directory that holds the *.jsonl streams", .0.display())]
+    NotDirectory(PathBuf),
+    #[error("cannot read the events directory {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot read {}: {what}", path.display())]
+    File { path: PathBuf, what: String },
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+}
+
+/// Makes sure that there is a directory to read.
+///
+/// # Errors
+/// It is missing, or something else.
+pub fn check_dir(layout: &Layout) -> Result<(), OpenError> {
+    match fs::metadata(&layout.dir) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(OpenError::NotDirectory(layout.dir.clone())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::Missing(layout.dir.clone())),
+        Err(source) => Err(OpenError::Unreadable { path: layout.dir.clone(), source }),
+    }
+}
+
+/// An events directory as a reader sees it: the sealed rounds, and one virtual round of what lies past them. Nothing is
+/// written.
+pub struct Directory {
+    layout: Layout,
+    follower: Follower,
+    /// What is past the end of the tape.
+    tail: RoundSource,
+    /// Sealed rounds, and one past the last sealed position.
+    pub rounds: u64,
+    pub sealed_to: u64,
+    /// Digest of the last round.
+    pub head: Option<String>,
+    pub resets: Vec<Reset>,
+    pub problems: Vec<Problem>,
+}
+
+impl Directory {
+    /// Looks at a directory. `now` seals the virtual round past an existing tape; without a tape nothing is skewed, so
+    /// that a directory alone decides what is read.
+    ///
+    /// # Errors
+    /// No directory, an unreadable stream, or a tape that is damaged.
+    pub fn open(layout: Layout, now: Option<Nanos>) -> Result<Directory, OpenError> {
+        check_dir(&layout)?;
+        let (mut known, mut rounds, mut sealed_to, mut head) = (Known::default(), 0, 0, None);
+        for round in Rounds::open(&layout.tape())? {
+            let round = round?;
+            known.add(&round);
+            (rounds, sealed_to, head) = (round.round + 1, round.end(), Some(round.digest));
+        }
+        let mut follower = Follower::new(layout.dir.clone(), None, known.generations(&layout));
+        let poll = follower
+            .poll(&Scope::All, &|file| known::extents_of(&layout, file))
+            .map_err(|source| OpenError::Unreadable { path: layout.dir.clone(), source })?;
+        let Poll { pending, resets, problems } = poll;
+        let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
+        let at = if head.is_some() { now } else { None };
+        let tail = RoundSource { round: None, at, count: None, extents };
+        Ok(Directory { layout, follower, tail, rounds, sealed_to, head, resets, problems })
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The sealed rounds from number `from` on, then the virtual one.
+    ///
+    /// # Errors
+    /// The tape cannot be opened again.
+    pub fn rounds(&self, from: u64) -> Result<impl Iterator<Item = Result<RoundSource, TapeError>> + '_, TapeError> {
+        let sealed = Rounds::open(&self.layout.tape())?
+            .take(self.rounds as usize)
+            .skip(from as usize)
+            .map(|round| round.map(|round| self.source(&round)));
+        let tail = RoundSource { extents: self.tail.extents.clone(), ..self.tail };
+        Ok(sealed.chain(std::iter::once(Ok(tail))))
+    }
+
+    /// A sealed round with where its bytes are now.
+    pub fn source(&self, round: &Round) -> RoundSource {
+        source(&self.follower, round)
+    }
+
+    /// Whether there is anything past the tape.
+    pub fn has_tail(&self) -> bool {
+        !self.tail.extents.is_empty()
+    }
+}
+
+/// A sealed round with where a follower finds its bytes.
+pub fn source(follower: &Follower, round: &Round) -> RoundSource {
+    let extents = round.extents.iter().map(|extent| {
+        let generation = follower.generations().iter().find(|g| *g.file() == extent.file);
+        let bytes = generation.map_or_else(
+            || ExtentBytes::File(PathBuf::from(&*extent.file), Default::default()),
+            |g| ExtentBytes::File(g.path.clone(), g.record.compression),
+        );
+        ExtentSource {
+            stream: extent.stream.clone(),
+            file: extent.file.clone(),
+            from: extent.from,
+            to: extent.to,
+            data: Some(extent.data.clone()),
+            bytes,
+        }
+    });
+    RoundSource {
+        round: Some(round.round),
+        at: round.sealed_at(),
+        count: Some(round.count),
+        extents: extents.collect(),
+    }
+}

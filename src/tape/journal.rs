@@ -1,0 +1,210 @@
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+use super::round::{FORMAT, GENESIS, Round};
+
+/// The tape's own file cannot be used.
+#[derive(Debug, Error)]
+pub enum TapeError {
+    #[error("cannot read the tape {}: {source}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("cannot write the tape {}: {source}", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error(
+        "the tape {} is of format {format}, newer than the format {FORMAT} this runtape reads: use the runtape that wrote it, or a later one",
+        path.display()
+    )]
+    Newer { path: PathBuf, format: u32 },
+    #[error("the tape {} is damaged at line {line} (round {round}): {what}", path.display())]
+    Damaged { path: PathBuf, line: u64, round: u64, what: String },
+}
+
+/// Reads the rounds of a tape in order, checking the chain. A torn last line is not there yet; any other damage is an
+/// error that names its round.
+pub struct Rounds {
+    path: PathBuf,
+    reader: Option<BufReader<File>>,
+    line: u64,
+    /// Bytes of whole lines read so far.
+    good_bytes: u64,
+    next_round: u64,
+    next_position: u64,
+    prev: String,
+}
+
+impl Rounds {
+    /// The rounds of a tape file; of none when there is no such file.
+    ///
+    /// # Errors
+    /// The file exists and cannot be opened.
+    pub fn open(path: &Path) -> Result<Rounds, TapeError> {
+        let reader = match File::open(path) {
+            Ok(file) => Some(BufReader::with_capacity(256 * 1024, file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(TapeError::Read { path: path.to_owned(), source }),
+        };
+        Ok(Rounds {
+            path: path.to_owned(),
+            reader,
+            line: 0,
+            good_bytes: 0,
+            next_round: 0,
+            next_position: 0,
+            prev: GENESIS.to_owned(),
+        })
+    }
+
+    fn read(&mut self) -> Result<Option<Round>, TapeError> {
+        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).map_err(|source| TapeError::Read { path: self.path.clone(), source })?;
+        if line.pop() != Some(b'\n') {
+            return Ok(None);
+        }
+        self.line += 1;
+        let round = self.check(&line)?;
+        self.good_bytes += line.len() as u64 + 1;
+        self.next_round += 1;
+        self.next_position = round.end();
+        self.prev.clone_from(&round.digest);
+        Ok(Some(round))
+    }
+
+    fn check(&self, line: &[u8]) -> Result<Round, TapeError> {
+        let damaged = |what: String| TapeError::Damaged {
+            path: self.path.clone(),
+            line: self.line,
+            round: self.next_round,
+            what,
+        };
+        #[derive(serde::Deserialize)]
+        struct Format {
+            v: u32,
+        }
+        if let Ok(Format { v }) = serde_json::from_slice::<Format>(line)
+            && v > FORMAT
+        {
+            return Err(TapeError::Newer { path: self.path.clone(), format: v });
+        }
+        let round: Round = serde_json::from_slice(line).map_err(|e| damaged(format!("not a round: {e}")))?;
+        if round.digest != round.expected_digest() || round.line().as_bytes() != line {
+            return Err(damaged("its digest does not match its content".to_owned()));
+        }
+        if round.prev != self.prev {
+            return Err(damaged("it does not continue the round before".to_owned()));
+        }
+        if (round.round, round.first) != (self.next_round, self.next_position) {
+            return Err(damaged(format!(
+                "it says round {} from position {}, where round {} from position {} is due",
+                round.round, round.first, self.next_round, self.next_position
+            )));
+        }
+        Ok(round)
+    }
+}
+
+impl Iterator for Rounds {
+    type Item = Result<Round, TapeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let item = self.read().transpose();
+        if matches!(item, None | Some(Err(_))) {
+            self.reader = None;
+        }
+        item
+    }
+}
+
+/// The tape opened for appending by its only owner.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole rounds.
+    bytes: u64,
+    next_round: u64,
+    next_position: u64,
+    prev: String,
+}
+
+impl Journal {
+    /// Opens (or begins) a tape, hands every round to `each`, and cuts a torn tail off before anything is appended.
+    ///
+    /// # Errors
+    /// Damage anywhere but in the tail, or the file cannot be written.
+    pub fn open(path: &Path, mut each: impl FnMut(Round)) -> Result<Journal, TapeError> {
+        let mut rounds = Rounds::open(path)?;
+        for round in rounds.by_ref() {
+            each(round?);
+        }
+        let write_error = |source| TapeError::Write { path: path.to_owned(), source };
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(write_error)?;
+        if file.metadata().map_err(write_error)?.len() > rounds.good_bytes {
+            file.set_len(rounds.good_bytes).map_err(write_error)?;
+            file.sync_all().map_err(write_error)?;
+        }
+        Ok(Journal {
+            path: path.to_owned(),
+            file,
+            bytes: rounds.good_bytes,
+            next_round: rounds.next_round,
+            next_position: rounds.next_position,
+            prev: rounds.prev,
+        })
+    }
+
+    /// The number of the next round, its first position, and the digest it continues.
+    pub fn head(&self) -> (u64, u64, &str) {
+        (self.next_round, self.next_position, &self.prev)
+    }
+
+    /// Appends a sealed round with one write. What a failed write left is cut off, so that the tape stays whole.
+    ///
+    /// # Errors
+    /// The write failed; the round is not on the tape.
+    pub fn append(&mut self, round: &Round) -> Result<(), TapeError> {
+        let mut line = round.line();
+        line.push('\n');
+        if let Err(source) = self.file.write_all(line.as_bytes()) {
+            let _ = self.file.set_len(self.bytes);
+            return Err(TapeError::Write { path: self.path.clone(), source });
+        }
+        self.bytes += line.len() as u64;
+        self.next_round += 1;
+        self.next_position = round.end();
+        self.prev.clone_from(&round.digest);
+        Ok(())
+    }
+
+    /// A handle for syncing beside the appends.
+    ///
+    /// # Errors
+    /// The descriptor cannot be duplicated.
+    pub fn sync_handle(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+}
+
+/// The last whole round of a tape, found from its end without reading the rest.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn last_round(path: &Path) -> io::Result<Option<Round>> {
+    const TAIL: u64 = 1 << 20;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let len = fs::metadata(path)?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
+    let mut tail = Vec::new();
+    io::Read::read_to_end(&mut file, &mut tail)?;
+    let Some(end) = memchr::memrchr(b'\n', &tail) else { return Ok(None) };
+    let start = memchr::memrchr(b'\n', &tail[..end]).map_or(0, |at| at + 1);
+    Ok(serde_json::from_slice(&tail[start..end]).ok())
+}

@@ -1,0 +1,23 @@
+//! Floor 5: the total order over all streams. An append-only journal of rounds, each naming the extents it sealed and
+//! chained to the one before by digest.
+
+/// The tape as it lies in a directory, with what a reader finds past its end.
+pub mod directory;
+/// The journal file: read back, repaired at its tail, appended to.
+pub mod journal;
+/// What the rounds say of the files they sealed.
+mod known;
+/// The lines of a round in tape order, into intake.
+pub mod read;
+/// One line of the tape.
+pub mod round;
+/// Sealing what a look at the streams found.
+pub mod seal;
+/// Is the history intact?
+pub mod verify;
+
+pub use directory::{Directory, OpenError};
+pub use journal::{Journal, TapeError};
+pub use known::{Known, extents_of};
+pub use read::{ExtentBytes, ReadError, RoundSource, Until, read_round};
+pub use round::{Extent, Round};

@@ -1,0 +1,262 @@
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    io::{self, Read},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use thiserror::Error;
+
+use crate::{
+    event::{self, Line, Malformed, Nanos, Reason, Stamp},
+    fold::{Batch, Intake, Place},
+    streams::{Compression, LineReader, RawLine, source},
+};
+
+/// Lines handed on together at most.
+const BATCH_LINES: usize = 4096;
+
+/// A round, sealed or virtual, with where its bytes are.
+#[derive(Debug)]
+pub struct RoundSource {
+    /// Number on the tape; absent past its end.
+    pub round: Option<u64>,
+    /// Sealing time; absent where there is no tape, so that nothing is skewed.
+    pub at: Option<Nanos>,
+    /// Lines it must hold; absent when nobody counted.
+    pub count: Option<u64>,
+    pub extents: Vec<ExtentSource>,
+}
+
+/// One extent and its bytes.
+#[derive(Clone, Debug)]
+pub struct ExtentSource {
+    pub stream: Arc<str>,
+    pub file: Arc<str>,
+    pub from: u64,
+    pub to: u64,
+    /// The digest it must have.
+    pub data: Option<String>,
+    pub bytes: ExtentBytes,
+}
+
+#[derive(Clone, Debug)]
+pub enum ExtentBytes {
+    Memory(Arc<[u8]>),
+    File(PathBuf, Compression),
+}
+
+/// Sealed history cannot be read as it was sealed.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error("stream {stream}, file {file}, bytes {from} to {to}{}: {what}", of_round(*round))]
+    Damaged { stream: Arc<str>, file: Arc<str>, from: u64, to: u64, round: Option<u64>, what: String },
+    #[error("round {round} holds {found} lines, {sealed} were sealed")]
+    Count { round: u64, found: u64, sealed: u64 },
+}
+
+fn of_round(round: Option<u64>) -> String {
+    round.map_or(String::new(), |round| format!(" (round {round})"))
+}
+
+/// How far to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Until {
+    #[default]
+    End,
+    /// Lines before this position.
+    Position(u64),
+    /// Lines before the first one later than this, Unix nanoseconds.
+    Time(Nanos),
+}
+
+/// Feeds the lines of a round through intake in tape order; whole batches go to `sink`. Returns false when `until` was
+/// reached inside.
+///
+/// # Errors
+/// Bytes that are missing or differ from what was sealed. Batches before the damage were handed on.
+pub fn read_round(
+    source: &RoundSource,
+    intake: &mut Intake,
+    until: Until,
+    sink: &mut dyn FnMut(Batch),
+) -> Result<bool, ReadError> {
+    let first = intake.position();
+    let line_bytes_max = intake.policy().policy.limits.line_bytes;
+    let mut merge = Merge { batch: intake.begin(), intake, at: source.at, until, sink };
+    let done = merge.run(cursors(source, line_bytes_max))?;
+    let found = merge.intake.position() - first;
+    merge.flush();
+    match (source.round, source.count) {
+        (Some(round), Some(sealed)) if done && sealed != found => Err(ReadError::Count { round, found, sealed }),
+        _ => Ok(done),
+    }
+}
+
+/// One cursor per stream, its extents in the order in which they are listed.
+fn cursors(source: &RoundSource, line_bytes_max: usize) -> Vec<Cursor<'_>> {
+    let mut streams: BTreeMap<&[u8], Vec<&ExtentSource>> = BTreeMap::new();
+    for extent in &source.extents {
+        streams.entry(extent.stream.as_bytes()).or_default().push(extent);
+    }
+    streams
+        .into_values()
+        .map(|mut extents| {
+            extents.reverse();
+            Cursor { round: source.round, extents, open: None, high: Nanos::MIN, line_bytes_max }
+        })
+        .collect()
+}
+
+/// A stream's place within a round.
+struct Cursor<'a> {
+    round: Option<u64>,
+    /// Extents not yet begun, the next one last.
+    extents: Vec<&'a ExtentSource>,
+    open: Option<Open<'a>>,
+    /// The largest usable `ts` of this stream in the round so far.
+    high: Nanos,
+    line_bytes_max: usize,
+}
+
+struct Open<'a> {
+    extent: &'a ExtentSource,
+    reader: LineReader<io::Take<source::Bytes>>,
+    place: Place,
+}
+
+impl<'a> Cursor<'a> {
+    /// Goes to the next line; false at the end of the stream's part of the round.
+    fn advance(&mut self) -> Result<bool, ReadError> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.reader.advance() {
+                    Ok(true) => {
+                        open.place.offset = open.reader.offset();
+                        return Ok(true);
+                    }
+                    Ok(false) => {
+                        let digest = open.reader.digest().to_hex();
+                        let extent = open.extent;
+                        if extent.data.as_deref().is_some_and(|sealed| sealed != digest.as_str()) {
+                            return Err(damaged(extent, self.round, "the bytes are not those that were sealed"));
+                        }
+                        self.open = None;
+                    }
+                    Err(error) => return Err(damaged(open.extent, self.round, &error.to_string())),
+                }
+            }
+            let Some(extent) = self.extents.pop() else { return Ok(false) };
+            self.open = Some(self.begin(extent)?);
+        }
+    }
+
+    fn begin(&self, extent: &'a ExtentSource) -> Result<Open<'a>, ReadError> {
+        let bytes: source::Bytes = match &extent.bytes {
+            ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+            ExtentBytes::File(path, compression) => source::open(path, *compression, extent.from)
+                .map_err(|error| damaged(extent, self.round, &format!("{}: {error}", path.display())))?,
+        };
+        let reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, self.line_bytes_max);
+        let place = Place { stream: extent.stream.clone(), file: extent.file.clone(), offset: extent.from };
+        Ok(Open { extent, reader, place })
+    }
+
+    /// The line it stands on, decoded; raises the stream's high time by it.
+    fn decode(&mut self) -> Option<(Result<Line<'_>, Malformed>, &Place)> {
+        let open = self.open.as_ref()?;
+        let decoded = match open.reader.line() {
+            RawLine::Line(bytes) => event::decode(bytes, self.line_bytes_max),
+            RawLine::Oversize(length) => Err(Malformed {
+                reason: Reason::Oversize,
+                detail: format!("the line is {length} bytes long; want at most {}", self.line_bytes_max),
+            }),
+        };
+        if let Ok(Line { ts: Stamp::At(ts), .. }) = &decoded {
+            self.high = self.high.max(*ts);
+        }
+        Some((decoded, &open.place))
+    }
+}
+
+fn damaged(extent: &ExtentSource, round: Option<u64>, what: &str) -> ReadError {
+    ReadError::Damaged {
+        stream: extent.stream.clone(),
+        file: extent.file.clone(),
+        from: extent.from,
+        to: extent.to,
+        round,
+        what: what.to_owned(),
+    }
+}
+
+/// What a stream is ordered by: its high time, then its name, which is the cursor's index.
+type Turn = Reverse<(Nanos, usize)>;
+
+struct Merge<'a> {
+    intake: &'a mut Intake,
+    batch: Batch,
+    at: Option<Nanos>,
+    until: Until,
+    sink: &'a mut dyn FnMut(Batch),
+}
+
+impl Merge<'_> {
+    /// Merges the streams: always the line whose stream's high time is the lowest. False when `until` was reached.
+    fn run(&mut self, mut cursors: Vec<Cursor>) -> Result<bool, ReadError> {
+        let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
+        for (index, cursor) in cursors.iter_mut().enumerate() {
+            if cursor.advance()? {
+                cursor.decode();
+                turns.push(Reverse((cursor.high, index)));
+            }
+        }
+        while let Some(Reverse((_, index))) = turns.pop() {
+            let cursor = &mut cursors[index];
+            // A stream keeps its turn while no other is due, so that its lines are decoded once.
+            loop {
+                let Some((line, place)) = cursor.decode() else { break };
+                if !self.take(line, place) {
+                    return Ok(false);
+                }
+                if !cursor.advance()? {
+                    break;
+                }
+                if let Some(Reverse(other)) = turns.peek() {
+                    cursor.decode();
+                    if (cursor.high, index) > *other {
+                        turns.push(Reverse((cursor.high, index)));
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Hands one line to intake; false when it lies past `until`.
+    fn take(&mut self, line: Result<Line, Malformed>, place: &Place) -> bool {
+        let past = match self.until {
+            Until::End => false,
+            Until::Position(end) => self.intake.position() >= end,
+            Until::Time(end) => matches!(&line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
+        };
+        if past {
+            return false;
+        }
+        self.intake.line(line, place, self.at, &mut self.batch);
+        if self.batch.next - self.batch.first >= BATCH_LINES as u64 {
+            self.flush();
+        }
+        true
+    }
+
+    fn flush(&mut self) {
+        let next = self.intake.begin();
+        let batch = std::mem::replace(&mut self.batch, next);
+        if batch.next > batch.first {
+            (self.sink)(batch);
+        }
+    }
+}

@@ -1,0 +1,221 @@
+use std::{
+    fmt, fs,
+    io::{BufRead, BufReader, Read},
+    path::PathBuf,
+};
+
+use serde::Serialize;
+
+use super::{
+    directory::{self, OpenError},
+    journal::{Rounds, TapeError},
+    known::Known,
+    read::{ExtentBytes, RoundSource},
+    round::Round,
+};
+use crate::{
+    layout::Layout,
+    store::Snapshots,
+    streams::{Follower, LineReader, source},
+};
+
+/// Something about the history that is not as it was sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub what: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// What a verification looked at, and what it found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub rounds: u64,
+    pub lines: u64,
+    pub extents: u64,
+    pub bytes: u64,
+    pub decisions: u64,
+    pub snapshots: u64,
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(round) = self.round {
+            write!(f, "round {round}: ")?;
+        }
+        if let (Some(stream), Some(file), Some(from), Some(to)) = (&self.stream, &self.file, self.from, self.to) {
+            write!(f, "stream {stream} (file {file}), bytes {from} to {to}: ")?;
+        }
+        if let Some(path) = &self.path {
+            write!(f, "{}: ", path.display())?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Reads everything that was sealed and holds it against the tape: the chain, every extent's digest and line count, and
+/// the digests that decisions and snapshots stand on. `progress` is told the bytes read. Writes nothing.
+///
+/// # Errors
+/// The directory or the tape cannot be read at all; damage is a finding, not an error.
+pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, OpenError> {
+    directory::check_dir(layout)?;
+    let mut report = Report::default();
+    let (mut known, mut rounds) = (Known::default(), Vec::new());
+    for round in Rounds::open(&layout.tape())? {
+        match round {
+            Ok(round) => {
+                known.add(&round);
+                rounds.push(round);
+            }
+            Err(TapeError::Damaged { path, line, round, what }) => {
+                let what = format!("line {line} of the tape: {what}");
+                report.findings.push(Finding { round: Some(round), path: Some(path), ..Finding::of(what) });
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let follower = Follower::new(layout.dir.clone(), None, known.generations(layout));
+    for round in &rounds {
+        verify_round(&directory::source(&follower, round), round, &mut report, &mut progress);
+    }
+    verify_decisions(layout, &rounds, &mut report)?;
+    verify_snapshots(layout, &rounds, &mut report)?;
+    Ok(report)
+}
+
+impl Finding {
+    fn of(what: impl Into<String>) -> Finding {
+        Finding { what: what.into(), round: None, stream: None, file: None, from: None, to: None, path: None }
+    }
+}
+
+fn verify_round(source: &RoundSource, round: &Round, report: &mut Report, progress: &mut impl FnMut(u64)) {
+    let (mut lines, mut whole) = (0, true);
+    for extent in &source.extents {
+        let what = match extent_digest(extent) {
+            Ok((digest, count)) => {
+                lines += count;
+                let same = extent.data.as_deref() == Some(digest.to_hex().as_str());
+                (!same).then(|| "the bytes are not those that were sealed".to_owned())
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(what) = what {
+            whole = false;
+            report.findings.push(Finding {
+                round: Some(round.round),
+                stream: Some(extent.stream.to_string()),
+                file: Some(extent.file.to_string()),
+                from: Some(extent.from),
+                to: Some(extent.to),
+                ..Finding::of(what)
+            });
+        }
+        report.extents += 1;
+        report.bytes += extent.to - extent.from;
+        progress(extent.to - extent.from);
+    }
+    if whole && lines != round.count {
+        let what = format!("it holds {lines} lines, {} were sealed", round.count);
+        report.findings.push(Finding { round: Some(round.round), ..Finding::of(what) });
+    }
+    report.rounds += 1;
+    report.lines += lines;
+}
+
+fn extent_digest(extent: &super::read::ExtentSource) -> Result<(blake3::Hash, u64), String> {
+    let ExtentBytes::File(path, compression) = &extent.bytes else { return Err("not on disk".to_owned()) };
+    let read = || {
+        let bytes = source::open(path, *compression, extent.from)?.take(extent.to - extent.from);
+        let mut reader = LineReader::new(bytes, extent.from, 1 << 20);
+        let mut lines = 0;
+        while reader.advance()? {
+            lines += 1;
+        }
+        Ok((reader.digest(), lines))
+    };
+    read().map_err(|error: std::io::Error| format!("cannot be read from {}: {error}", path.display()))
+}
+
+/// Every decision names the digest of the round it stands on; one that the tape does not hold means the tape was cut.
+fn verify_decisions(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
+    let dir = layout.own().join("decisions");
+    let Ok(entries) = fs::read_dir(&dir) else { return Ok(()) };
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "jsonl")) {
+        let file =
+            fs::File::open(&path).map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
+        for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+            let line = line.map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
+            report.decisions += 1;
+            if let Some(what) = stands_on(&line, rounds) {
+                let what = format!("line {}: {what}", number + 1);
+                report.findings.push(Finding { path: Some(path.clone()), ..Finding::of(what) });
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(serde::Deserialize)]
+struct Standing {
+    cause: u64,
+    tape: String,
+}
+
+fn stands_on(line: &[u8], rounds: &[Round]) -> Option<String> {
+    let standing: Standing = match serde_json::from_slice(line) {
+        Ok(standing) => standing,
+        Err(error) => return Some(format!("not a decision: {error}")),
+    };
+    let index = rounds.partition_point(|round| round.end() <= standing.cause);
+    match rounds.get(index) {
+        None => {
+            Some(format!("a decision at position {} stands past the end of the tape: the tape was cut", standing.cause))
+        }
+        Some(round) if round.digest != standing.tape => {
+            Some(format!("a decision at position {} stands on another round {}", standing.cause, round.round))
+        }
+        Some(_) => None,
+    }
+}
+
+fn verify_snapshots(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
+    let dir = layout.snapshots();
+    let headers = Snapshots::new(dir.clone())
+        .headers()
+        .map_err(|error| OpenError::File { path: dir, what: error.to_string() })?;
+    for (path, header) in headers {
+        report.snapshots += 1;
+        let what = match header {
+            Err(why) => Some(why),
+            Ok(header) => match rounds.get(header.round as usize) {
+                None => {
+                    Some(format!("it stands on round {}, past the end of the tape: the tape was cut", header.round))
+                }
+                Some(round) if round.digest != header.tape || round.end() != header.position => {
+                    Some(format!("it stands on another round {}", header.round))
+                }
+                Some(_) => None,
+            },
+        };
+        if let Some(what) = what {
+            report.findings.push(Finding { path: Some(path), ..Finding::of(what) });
+        }
+    }
+    Ok(())
+}

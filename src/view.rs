@@ -1,0 +1,137 @@
+//! Floor 1: what leaves the fold to be looked at: samples for an exposition, rows for tables and JSON. Plain data; how it
+//! is written is the business of `render`.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+/// The fields of one subject in JSON, in the order they are shown.
+pub type Row = Map<String, Value>;
+
+/// The type of a metric family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricType {
+    Counter,
+    Gauge,
+    Histogram,
+    /// Exposed as `untyped` in text 0.0.4 and `unknown` in OpenMetrics.
+    Unknown,
+}
+
+/// One metric family of a consumer. `name` is without prefix for the subject: `runs_total` becomes
+/// `agent_runs_total{agent}` and `strategy_runs_total{strategy}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Family {
+    /// As it stands after `agent_` in text 0.0.4, counters with `_total`.
+    pub name: &'static str,
+    pub kind: MetricType,
+    /// One sentence; must be present.
+    pub help: &'static str,
+    /// The label beside the subject's, if the family has one.
+    pub label: Option<&'static str>,
+    /// False where a sum could go down (a histogram of signed values): OpenMetrics then shows no `_sum`.
+    pub monotone_sum: bool,
+}
+
+impl Family {
+    pub const fn new(name: &'static str, kind: MetricType, help: &'static str) -> Family {
+        Family { name, kind, help, label: None, monotone_sum: true }
+    }
+
+    pub const fn with_label(self, label: &'static str) -> Family {
+        Family { label: Some(label), ..self }
+    }
+
+    pub const fn without_sum(self) -> Family {
+        Family { monotone_sum: false, ..self }
+    }
+}
+
+/// A pointer from a number to the run that last moved it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Exemplar {
+    pub run_id: Arc<str>,
+    pub value: f64,
+    /// Unix seconds.
+    pub timestamp: Option<f64>,
+}
+
+/// One bucket of a histogram: cumulative count up to `le`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bucket {
+    pub le: f64,
+    pub count: u64,
+    pub exemplar: Option<Exemplar>,
+}
+
+/// The value of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Point {
+    Number {
+        value: f64,
+        exemplar: Option<Exemplar>,
+    },
+    /// Buckets without `+Inf`, which equals `count`; its exemplar stands apart.
+    Histogram {
+        buckets: Vec<Bucket>,
+        count: u64,
+        sum: f64,
+        overflow_exemplar: Option<Exemplar>,
+    },
+}
+
+/// One sample of one subject: which family of its consumer, the value of the family's own label, the point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Index into the consumer's `FAMILIES`.
+    pub family: usize,
+    pub label: Option<Arc<str>>,
+    pub point: Point,
+}
+
+/// The samples of one subject, in the order of the families.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Samples {
+    pub list: Vec<Sample>,
+}
+
+impl Samples {
+    /// A number without label or exemplar.
+    pub fn number(&mut self, family: usize, value: f64) {
+        self.list.push(Sample { family, label: None, point: Point::Number { value, exemplar: None } });
+    }
+
+    /// A number, when there is one: an absent statistic is an absent series.
+    pub fn maybe(&mut self, family: usize, value: Option<f64>) {
+        if let Some(value) = value {
+            self.number(family, value);
+        }
+    }
+
+    /// A number under a value of the family's label.
+    pub fn labelled(&mut self, family: usize, label: impl Into<Arc<str>>, value: f64, exemplar: Option<Exemplar>) {
+        self.list.push(Sample { family, label: Some(label.into()), point: Point::Number { value, exemplar } });
+    }
+
+    pub fn point(&mut self, family: usize, point: Point) {
+        self.list.push(Sample { family, label: None, point });
+    }
+}
+
+/// A whole family ready to be rendered, with its subjects' samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FamilyPage {
+    /// Full metric name as in text 0.0.4 (`agent_runs_total`, `runtape_position`).
+    pub name: String,
+    pub kind: MetricType,
+    pub help: String,
+    pub monotone_sum: bool,
+    pub series: Vec<Series>,
+}
+
+/// One labelled series of a family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub labels: Vec<(&'static str, Arc<str>)>,
+    pub point: Point,
+}
