@@ -46,6 +46,19 @@ pub struct DecisionLine {
     pub tape_time: Option<f64>,
 }
 
+impl DecisionLine {
+    /// The line of a decisions file: with the digest of the round it stands on.
+    pub fn written(&self, tape: &str) -> String {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            #[serde(flatten)]
+            line: &'a DecisionLine,
+            tape: &'a str,
+        }
+        serde_json::to_string(&Written { line: self, tape }).expect("a decision holds only finite numbers and text")
+    }
+}
+
 impl Decision {
     /// The written form; `policy` is the hash in force.
     pub fn line(&self, subjects: &Subjects, policy: &str) -> DecisionLine {

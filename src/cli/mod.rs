@@ -13,6 +13,8 @@ mod reading;
 mod replay;
 /// JSON Schemas of the lines.
 mod schema;
+/// The server.
+mod serve;
 /// Streams of a simulated fleet.
 mod simulate;
 /// Is the history intact?
@@ -29,6 +31,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Follow a directory live: tape, metrics, decisions
+    Serve(serve::Serve),
     /// Fold a directory and print the state, or every decision
     Replay(replay::Replay),
     /// Check that the sealed history is intact
@@ -91,6 +95,7 @@ pub struct Usage(String);
 /// It could not be done; see [`exit_code`].
 pub fn run(cli: Cli) -> anyhow::Result<Found> {
     match cli.command {
+        Command::Serve(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),

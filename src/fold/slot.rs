@@ -50,7 +50,10 @@ pub trait Slot: Send {
     ///
     /// # Errors
     /// The bytes do not decode; the slot is unchanged.
-    fn load(&mut self, position: u64, subjects: Subjects, bytes: &[u8]) -> Result<(), LoadError>;
+    fn load(&mut self, position: u64, bytes: &[u8]) -> Result<(), LoadError>;
+
+    /// Learns the names given before its position, after a load.
+    fn learn(&mut self, subjects: &Subjects);
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
@@ -122,12 +125,16 @@ impl<C: Consumer> Slot for Held<C> {
         postcard::to_allocvec(&self.consumer).expect("state in memory always serialises")
     }
 
-    fn load(&mut self, position: u64, subjects: Subjects, bytes: &[u8]) -> Result<(), LoadError> {
+    fn load(&mut self, position: u64, bytes: &[u8]) -> Result<(), LoadError> {
         self.consumer = postcard::from_bytes(bytes).map_err(|source| LoadError { consumer: C::NAME, source })?;
-        self.touched = subjects.all().collect();
-        self.subjects = subjects;
         self.position = position;
         Ok(())
+    }
+
+    fn learn(&mut self, subjects: &Subjects) {
+        learn(&mut self.subjects.agents, 0, &subjects.agents);
+        learn(&mut self.subjects.strategies, 0, &subjects.strategies);
+        self.touched.extend(self.subjects.all());
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

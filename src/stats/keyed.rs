@@ -103,7 +103,9 @@ mod tests {
     fn a_key_adds_in_place_until_it_left_the_window() {
         let mut window = KeyedWindow::default();
         window.set_capacity(3);
-        for (key, value) in [(Some(1), 10.0), (Some(2), -5.0), (Some(1), 1.0), (None, 2.0), (Some(3), 4.0), (Some(1), 7.0)] {
+        for (key, value) in
+            [(Some(1), 10.0), (Some(2), -5.0), (Some(1), 1.0), (None, 2.0), (Some(3), 4.0), (Some(1), 7.0)]
+        {
             window.add(key, value);
         }
         let sums: Vec<f64> = window.entries.iter().map(|(_, sum)| sum.to_f64()).collect();

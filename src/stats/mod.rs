@@ -14,6 +14,8 @@ pub mod exact;
 mod fixed;
 /// Counts per fixed bucket with an exact sum.
 pub mod histogram;
+/// A bounded FIFO of exact sums, each kept under a key while it is in the window.
+pub mod keyed;
 /// The two number types that windows compute with: fast `i128`, and wide for everything else.
 mod number;
 /// Median and nearest-rank percentiles by integer arithmetic.
@@ -36,6 +38,7 @@ mod tests;
 
 pub use exact::Exact;
 pub use histogram::{Bounds, Histogram};
+pub use keyed::KeyedWindow;
 pub use scaled::{LIMIT, admit};
 pub use summary::Summary;
 pub use window::Window;

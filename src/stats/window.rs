@@ -159,6 +159,13 @@ impl Window {
     }
 }
 
+impl Default for Window {
+    /// Of capacity 1, for owners that set the capacity in force before each push.
+    fn default() -> Window {
+        Window::new(1)
+    }
+}
+
 impl PartialEq for Window {
     fn eq(&self, other: &Window) -> bool {
         self.capacity == other.capacity && self.values == other.values

@@ -6,6 +6,8 @@ use std::{
 
 use serde::Deserialize;
 
+use crate::decision::Decision;
+
 /// Where a line of ours stands in the fold. Lines of a file ascend by it, so that after a crash the last line tells
 /// which ones a refold need not write again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -15,6 +17,12 @@ pub struct Mark {
     pub cause: u64,
     #[serde(default)]
     pub ordinal: u32,
+}
+
+impl Mark {
+    pub fn of(decision: &Decision) -> Mark {
+        Mark { cause: decision.cause, ordinal: decision.ordinal }
+    }
 }
 
 /// A file of JSON lines that only we append to: decisions of a consumer, rejects of intake. Each line is written once,

@@ -1,0 +1,99 @@
+use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{Events, Found, Usage};
+use crate::{
+    clock::Clock,
+    consumers::REGISTRY,
+    live::{Cadence, Config},
+    render::human,
+    serve::{Server, Token},
+};
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    #[command(flatten)]
+    events: Events,
+    #[command(flatten)]
+    listen: Listen,
+    /// Seconds between snapshots, at least
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
+    snapshot_every: f64,
+}
+
+/// Where a server listens, and who may ask.
+#[derive(Debug, Clone, Args)]
+pub struct Listen {
+    /// Address for metrics, API and pages; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8273")]
+    listen: SocketAddr,
+    /// File with the token every request must show; needed for any address that is not loopback
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl Listen {
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    pub fn token(&self) -> anyhow::Result<Option<Token>> {
+        let Some(path) = &self.token_file else { return Ok(None) };
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read the token {}", path.display()))?;
+        let secret = text.trim();
+        if secret.len() < 16 {
+            return Err(Usage(format!(
+                "the token in {} has {} characters; want at least 16",
+                path.display(),
+                secret.len()
+            ))
+            .into());
+        }
+        Ok(Some(Token::new(secret)))
+    }
+}
+
+impl Serve {
+    pub fn run(self) -> anyhow::Result<Found> {
+        if !(self.snapshot_every > 0.0 && self.snapshot_every <= 86_400.0) {
+            return Err(Usage(format!("--snapshot-every {}: want 0 to 86400 seconds", self.snapshot_every)).into());
+        }
+        log();
+        let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
+        let layout = self.events.layout();
+        let config = Config { layout: layout.clone(), registry: REGISTRY, clock: Clock::system(), cadence };
+        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        let started = server.started();
+        println!("runtape serves {} on http://{}", layout.dir.display(), server.address());
+        if started.rounds == 0 {
+            println!("no tape yet: everything in the directory is read from its start");
+        } else {
+            println!(
+                "found a tape of {} lines in {} rounds, {} files",
+                human::count(started.sealed_to),
+                human::count(started.rounds),
+                human::count(started.files as u64)
+            );
+            let restored: Vec<String> =
+                started.restored.iter().map(|(name, at)| format!("{name} {}", human::count(*at))).collect();
+            println!("restored to: {}", restored.join(", "));
+        }
+        for passed in &started.passed_over {
+            println!("passed over {passed}");
+        }
+        println!("try: curl -s http://{}/metrics | grep agent_", server.address());
+        server.run()?;
+        println!("stopped; everything is saved");
+        Ok(Found::Nothing)
+    }
+}
+
+/// Logs to standard error; `RUNTAPE_LOG` says how much.
+pub fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RUNTAPE_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // A second logger in one process is refused, and the first one goes on.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

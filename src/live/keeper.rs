@@ -1,0 +1,166 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use super::status::Status;
+use crate::store::{OwnLines, Snapshot, Snapshots, atomic, journal::Mark};
+
+/// What the keeper is told. Whatever stands on a round is sent after the round.
+pub enum ToKeeper {
+    /// Lines up to `end` are on the tape; these files hold them.
+    Sealed {
+        end: u64,
+        files: Vec<PathBuf>,
+        new_links: bool,
+    },
+    /// Lines for one of our own files, in order.
+    Lines {
+        file: usize,
+        lines: Vec<(Mark, String)>,
+    },
+    /// A state, and which consumer it is of; none for intake.
+    Snapshot {
+        snapshot: Snapshot,
+        consumer: Option<usize>,
+    },
+    Stop,
+}
+
+/// Syncs what was sealed, then writes what stands on it: decisions, rejects, snapshots. Never the other way round.
+pub struct Keeper {
+    pub status: Arc<Status>,
+    pub inbox: Receiver<ToKeeper>,
+    /// A handle of the tape's file.
+    pub tape: File,
+    /// Where our hard links lie, and the directory of the tape.
+    pub dirs: Vec<PathBuf>,
+    /// Decisions of each consumer, in list order; rejects last.
+    pub own: Vec<OwnLines>,
+    pub snapshots: Snapshots,
+}
+
+/// What waits to be written.
+#[derive(Default)]
+struct Waiting {
+    sealed_to: u64,
+    files: BTreeSet<PathBuf>,
+    new_links: bool,
+    lines: BTreeMap<usize, Vec<(Mark, String)>>,
+    snapshots: Vec<(Snapshot, Option<usize>)>,
+    stop: bool,
+}
+
+impl Keeper {
+    pub fn run(mut self) {
+        let mut waiting = Waiting::default();
+        loop {
+            match self.inbox.recv_timeout(Duration::from_secs(1)) {
+                Ok(message) => waiting.take(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => waiting.stop = true,
+            }
+            // Everything that arrived meanwhile shares one sync.
+            while let Ok(message) = self.inbox.try_recv() {
+                waiting.take(message);
+            }
+            if self.status.troubles().not_durable.is_none() {
+                self.keep(&mut waiting);
+            }
+            if waiting.stop {
+                return;
+            }
+        }
+    }
+
+    fn keep(&mut self, waiting: &mut Waiting) {
+        if waiting.sealed_to > self.status.durable.load(Ordering::Acquire) {
+            if let Err(error) = self.sync(waiting) {
+                // After a failed sync the kernel may call lost pages clean: a second try would prove nothing.
+                let what = format!("a sync failed, nothing is acknowledged any more; restart runtape: {error}");
+                tracing::error!("{what}");
+                return self.status.trouble(|troubles| troubles.not_durable = Some(what));
+            }
+            waiting.files.clear();
+            waiting.new_links = false;
+            self.status.durable.store(waiting.sealed_to, Ordering::Release);
+        }
+        let written = self.write_lines(waiting).and_then(|()| self.write_snapshots(waiting));
+        let trouble = written.err().map(|error| format!("cannot write below .runtape: {error}"));
+        if let Some(trouble) = &trouble {
+            tracing::warn!("{trouble}; it is tried again");
+        }
+        self.status.trouble(|troubles| troubles.store = trouble);
+    }
+
+    fn sync(&self, waiting: &Waiting) -> io::Result<()> {
+        for path in &waiting.files {
+            match File::open(path) {
+                Ok(file) => file.sync_data()?,
+                // Deleted, and it could not be linked: what was sealed of it is lost with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if waiting.new_links {
+            for dir in &self.dirs {
+                atomic::sync_dir(dir)?;
+            }
+        }
+        self.tape.sync_data()
+    }
+
+    fn write_lines(&mut self, waiting: &mut Waiting) -> io::Result<()> {
+        for (file, lines) in &mut waiting.lines {
+            if let Some(own) = self.own.get_mut(*file) {
+                own.append(lines.iter().map(|(mark, line)| (*mark, line.as_str())))?;
+            }
+            lines.clear();
+        }
+        Ok(())
+    }
+
+    /// A state is only written once the lines made on the way to it are durable: restored, it would not make them again.
+    fn write_snapshots(&mut self, waiting: &mut Waiting) -> io::Result<()> {
+        if waiting.snapshots.is_empty() {
+            return Ok(());
+        }
+        for own in &self.own {
+            own.sync()?;
+        }
+        let durable = self.status.durable.load(Ordering::Acquire);
+        while let Some((snapshot, consumer)) = waiting.snapshots.first() {
+            if snapshot.header.position <= durable {
+                self.snapshots.write(snapshot)?;
+                if let Some(consumer) = consumer.and_then(|index| self.status.consumers.get(index)) {
+                    consumer.snapshot.store(snapshot.header.position, Ordering::Release);
+                }
+            }
+            waiting.snapshots.remove(0);
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn take(&mut self, message: ToKeeper) {
+        match message {
+            ToKeeper::Sealed { end, files, new_links } => {
+                self.sealed_to = self.sealed_to.max(end);
+                self.files.extend(files);
+                self.new_links |= new_links;
+            }
+            ToKeeper::Lines { file, mut lines } => self.lines.entry(file).or_default().append(&mut lines),
+            ToKeeper::Snapshot { snapshot, consumer } => self.snapshots.push((snapshot, consumer)),
+            ToKeeper::Stop => self.stop = true,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams and seals rounds, one per
+//! consumer folds them, one makes things durable. They share nothing but queues and a status.
+//!
+//! ```text
+//! tailer ── Arc<Sealed batch> ──► worker (runs) ──┐ decisions
+//!   │                            worker (...)  ──┤ snapshots
+//!   └── sealed rounds, rejects ──────────────────┴──► keeper: sync, then write
+//! ```
+
+/// Syncs streams and tape, then writes what stands on them.
+mod keeper;
+/// Bringing everything back to where it stood.
+mod restore;
+/// What is known of a running fold from outside: positions, health, problems.
+pub mod status;
+/// Follows the streams, seals rounds, hands batches on.
+mod tailer;
+/// One consumer: folds, looks, snapshots; restarted when it fails.
+mod worker;
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Sender},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use thiserror::Error;
+
+pub use restore::Started;
+pub use status::{ConsumerStatus, IntakeLook, Status};
+pub use tailer::Cadence;
+pub use worker::Look;
+
+use crate::{
+    clock::Clock,
+    fold::{Batch, Registration},
+    layout::Layout,
+    store::{Lock, LockError},
+    streams::watch::Waker,
+    tape::{OpenError, ReadError, TapeError},
+};
+
+/// The live fold cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Tape(#[from] TapeError),
+    #[error("the sealed history is damaged: {0}; run `runtape verify`")]
+    Damaged(#[from] ReadError),
+    #[error("{0}")]
+    Cut(String),
+    #[error("cannot use {what}: {source}")]
+    Io { what: String, source: std::io::Error },
+}
+
+/// What to run and how.
+#[derive(Clone)]
+pub struct Config {
+    pub layout: Layout,
+    pub registry: &'static [Registration],
+    pub clock: Clock,
+    pub cadence: Cadence,
+}
+
+/// A batch with the round it belongs to, as workers receive it.
+#[derive(Debug)]
+pub struct SealedBatch {
+    pub batch: Batch,
+    pub round: u64,
+    pub digest: Arc<str>,
+}
+
+/// A running fold.
+pub struct Live {
+    status: Arc<Status>,
+    tailer: Sender<tailer::Request>,
+    waker: Waker,
+    workers: Vec<worker::Handle>,
+    threads: Vec<JoinHandle<()>>,
+    keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
+    pub started: Started,
+    _lock: Lock,
+}
+
+/// How long a look waits for a thread before it takes what it last showed.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Live {
+    /// Takes the directory, restores every consumer, and follows the streams on threads of its own.
+    ///
+    /// # Errors
+    /// The directory is missing or held by another process, or its history cannot be continued.
+    pub fn start(config: Config) -> Result<Live, StartError> {
+        restore::start(config)
+    }
+
+    pub fn status(&self) -> &Arc<Status> {
+        &self.status
+    }
+
+    /// Reads what was appended up to now; returns what intake counted. Everything appended before the call is folded
+    /// by the looks that follow it.
+    pub fn look_at_intake(&self) -> Option<IntakeLook> {
+        let (reply, answer) = mpsc::channel();
+        self.tailer.send(tailer::Request::Look(reply)).ok()?;
+        self.waker.wake();
+        answer.recv_timeout(LOOK_TIMEOUT).ok()
+    }
+
+    /// What every consumer shows now, in list order; of one that does not answer in time, what it last showed.
+    pub fn look_at_consumers(&self) -> Vec<Arc<Look>> {
+        let asked: Vec<_> = self.workers.iter().map(worker::Handle::ask).collect();
+        asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, LOOK_TIMEOUT)).collect()
+    }
+
+    /// Reads what is left, writes final snapshots, and ends all threads.
+    pub fn stop(mut self) {
+        let _ = self.tailer.send(tailer::Request::Stop);
+        self.waker.wake();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        if let Some((keeper, thread)) = self.keeper.take() {
+            let _ = keeper.send(keeper::ToKeeper::Stop);
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use crate::{
+    event::Nanos,
+    fold::Lines,
+    streams::{Problem, Reset, ResetReason},
+};
+
+/// What is known of a running fold: written by its threads, read by anybody. Numbers here run ahead of durability.
+#[derive(Debug)]
+pub struct Status {
+    /// One past the last sealed position.
+    pub head: AtomicU64,
+    /// Everything before is synced: streams and tape.
+    pub durable: AtomicU64,
+    /// The history was folded up to what was there at the start.
+    pub caught_up: AtomicBool,
+    pub consumers: Vec<ConsumerStatus>,
+    stopping: AtomicBool,
+    troubles: Mutex<Troubles>,
+}
+
+/// What went wrong and has not gone away.
+#[derive(Debug, Default, Clone)]
+pub struct Troubles {
+    /// A failed sync: nothing is acknowledged any more.
+    pub not_durable: Option<String>,
+    /// The tape cannot be written just now.
+    pub tape: Option<String>,
+    /// Decisions or snapshots cannot be written just now.
+    pub store: Option<String>,
+    /// The tailer ended: history is damaged, or the directory is gone.
+    pub tailer: Option<String>,
+    /// Files that cannot be followed.
+    pub files: Vec<Problem>,
+    pub resets: BTreeMap<ResetReason, u64>,
+    pub last_reset: Option<(u64, Reset)>,
+}
+
+/// One consumer.
+#[derive(Debug)]
+pub struct ConsumerStatus {
+    pub name: &'static str,
+    /// The next position it folds.
+    pub position: AtomicU64,
+    pub up: AtomicBool,
+    /// Failures since the start.
+    pub panics: AtomicU64,
+    /// When it last stood at the head, Unix nanoseconds.
+    pub at_head: AtomicI64,
+    /// Position of its newest snapshot.
+    pub snapshot: AtomicU64,
+}
+
+/// What intake counted, at one moment.
+#[derive(Debug, Clone)]
+pub struct IntakeLook {
+    pub position: u64,
+    pub tape_time: Option<Nanos>,
+    pub lines: Lines,
+    pub waiting: usize,
+    pub waiting_dropped: u64,
+    pub agents: usize,
+    /// Bytes of unterminated lines, by stream.
+    pub partial_bytes: BTreeMap<std::sync::Arc<str>, u64>,
+    pub files: usize,
+    pub rounds: u64,
+    /// How changes are noticed.
+    pub watch_mode: &'static str,
+}
+
+impl Status {
+    pub fn new(names: impl Iterator<Item = &'static str>) -> Status {
+        let consumer = |name| ConsumerStatus {
+            name,
+            position: AtomicU64::new(0),
+            up: AtomicBool::new(true),
+            panics: AtomicU64::new(0),
+            at_head: AtomicI64::new(0),
+            snapshot: AtomicU64::new(0),
+        };
+        Status {
+            head: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            caught_up: AtomicBool::new(false),
+            consumers: names.map(consumer).collect(),
+            stopping: AtomicBool::new(false),
+            troubles: Mutex::default(),
+        }
+    }
+
+    /// Whether the program is about to end.
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// A copy of what is wrong now.
+    pub fn troubles(&self) -> Troubles {
+        self.lock().clone()
+    }
+
+    pub(super) fn trouble(&self, change: impl FnOnce(&mut Troubles)) {
+        change(&mut self.lock());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Troubles> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the fold is not to be relied on now; empty when it is.
+    pub fn not_ready(&self, now: Nanos) -> Vec<String> {
+        const BEHIND_MAX: Nanos = 5_000_000_000;
+        let mut why = Vec::new();
+        if !self.caught_up.load(Ordering::Acquire) {
+            why.push(format!("reading history: position {}", self.head.load(Ordering::Acquire)));
+        }
+        for consumer in &self.consumers {
+            let lag = self.lag(consumer, now);
+            if !consumer.up.load(Ordering::Acquire) {
+                why.push(format!("consumer {} is down", consumer.name));
+            } else if lag.1 > BEHIND_MAX {
+                why.push(format!("consumer {} is {} lines behind", consumer.name, lag.0));
+            }
+        }
+        let troubles = self.troubles();
+        why.extend([troubles.not_durable, troubles.tape, troubles.tailer].into_iter().flatten());
+        why
+    }
+
+    /// How far a consumer is behind the head: lines, and nanoseconds since it last stood there.
+    pub fn lag(&self, consumer: &ConsumerStatus, now: Nanos) -> (u64, Nanos) {
+        let position = consumer.position.load(Ordering::Acquire);
+        let lines = self.head.load(Ordering::Acquire).saturating_sub(position);
+        let since = now.saturating_sub(consumer.at_head.load(Ordering::Acquire)).max(0);
+        (lines, if lines == 0 { 0 } else { since })
+    }
+}

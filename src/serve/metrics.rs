@@ -1,0 +1,230 @@
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    event::{Nanos, time},
+    fold::lines::{Oddity, Outcome},
+    live::{IntakeLook, Live, Look, Status},
+    stats::{Bounds, Histogram},
+    streams::ResetReason,
+    subject::Subject,
+    view::{Bucket, Family, FamilyPage, MetricType, Point, Sample, Series},
+};
+
+/// Time to answer a scrape.
+#[derive(Debug)]
+pub struct ScrapeSeconds;
+
+impl Bounds for ScrapeSeconds {
+    const UPPER: &'static [f64] = &[5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
+}
+
+/// Every family of the page: the fleet's, then the recorder's own. What was appended before the call is in it.
+pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>) -> Vec<FamilyPage> {
+    let intake = live.look_at_intake();
+    let looks = live.look_at_consumers();
+    let mut pages = Vec::new();
+    for look in &looks {
+        fleet(look, &mut pages);
+    }
+    own(live.status(), intake.as_ref(), &looks, now, scrapes, &mut pages);
+    pages
+}
+
+/// The families of one consumer: per agent, then per strategy.
+fn fleet(look: &Look, pages: &mut Vec<FamilyPage>) {
+    let first = pages.len();
+    for family in look.families {
+        pages.extend(["agent", "strategy"].map(|kind| subject_page(family, kind)));
+    }
+    for (subject, samples) in look.samples.iter() {
+        let (kind, offset) = match subject {
+            Subject::Agent(_) => ("agent", 0),
+            Subject::Strategy(_) => ("strategy", 1),
+            Subject::Fleet => continue,
+        };
+        let name: Arc<str> = look.subjects.name(*subject).into();
+        for sample in &samples.list {
+            let page = &mut pages[first + sample.family * 2 + offset];
+            page.series.push(series(look.families[sample.family].label, kind, &name, sample));
+        }
+    }
+}
+
+fn subject_page(family: &Family, kind: &str) -> FamilyPage {
+    FamilyPage {
+        name: format!("{kind}_{}", family.name),
+        kind: family.kind,
+        help: family.help.to_owned(),
+        monotone_sum: family.monotone_sum,
+        series: Vec::new(),
+    }
+}
+
+fn series(label: Option<&'static str>, kind: &'static str, name: &Arc<str>, sample: &Sample) -> Series {
+    let mut labels = vec![(kind, name.clone())];
+    if let (Some(label), Some(value)) = (label, &sample.label) {
+        labels.push((label, value.clone()));
+    }
+    Series { labels, point: sample.point.clone() }
+}
+
+/// Collects the recorder's own families.
+struct Own<'a> {
+    pages: &'a mut Vec<FamilyPage>,
+}
+
+type Labels<'a> = &'a [(&'static str, &'a str)];
+
+impl Own<'_> {
+    fn family(&mut self, name: &str, kind: MetricType, help: &str) -> &mut Self {
+        self.pages.push(FamilyPage {
+            name: format!("runtape_{name}"),
+            kind,
+            help: help.to_owned(),
+            monotone_sum: true,
+            series: Vec::new(),
+        });
+        self
+    }
+
+    fn value(&mut self, labels: Labels, value: f64) -> &mut Self {
+        self.point(labels, Point::Number { value, exemplar: None })
+    }
+
+    fn point(&mut self, labels: Labels, point: Point) -> &mut Self {
+        let labels = labels.iter().map(|(name, value)| (*name, Arc::from(*value))).collect();
+        if let Some(page) = self.pages.last_mut() {
+            page.series.push(Series { labels, point });
+        }
+        self
+    }
+}
+
+fn own(
+    status: &Status,
+    intake: Option<&IntakeLook>,
+    looks: &[Arc<Look>],
+    now: Nanos,
+    scrapes: Histogram<ScrapeSeconds>,
+    pages: &mut Vec<FamilyPage>,
+) {
+    use MetricType::{Counter, Gauge, Histogram as Hist};
+    let mut own = Own { pages };
+    if let Some(intake) = intake {
+        lines(intake, &mut own);
+    }
+    let load = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Acquire) as f64;
+    own.family("position", Gauge, "One past the last sealed position of the tape.").value(&[], load(&status.head));
+    own.family("durable_position", Gauge, "Positions before this one are synced to disk.")
+        .value(&[], load(&status.durable));
+    consumers(status, looks, now, &mut own);
+    let troubles = status.troubles();
+    own.family("resets_total", Counter, "Streams found shortened or rewritten below what was sealed.");
+    for reason in ResetReason::ALL {
+        let count = troubles.resets.get(&reason).copied().unwrap_or(0);
+        own.value(&[("reason", reason.name())], count as f64);
+    }
+    own.family("files_refused", Gauge, "Files in the directory that cannot be followed.")
+        .value(&[], troubles.files.len() as f64);
+    let failing = [
+        ("sync", troubles.not_durable.is_some()),
+        ("tape", troubles.tape.is_some()),
+        ("store", troubles.store.is_some()),
+        ("tailer", troubles.tailer.is_some()),
+    ];
+    own.family("failing", Gauge, "Whether a part of the recorder fails now: 1 or 0.");
+    for (part, fails) in failing {
+        own.value(&[("part", part)], f64::from(u8::from(fails)));
+    }
+    own.family("scrape_seconds", Hist, "Time to answer a scrape.").point(&[], histogram(&scrapes));
+    own.family("build_info", Gauge, "Version of the program, always 1.")
+        .value(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+}
+
+/// What intake counted.
+fn lines(intake: &IntakeLook, own: &mut Own) {
+    use MetricType::{Counter, Gauge};
+    own.family("lines_total", Counter, "Lines of the tape by stream and what became of them.");
+    for (stream, outcome, count) in intake.lines.by_stream() {
+        if count > 0 || outcome == Outcome::Malformed {
+            own.value(&[("stream", stream), ("outcome", outcome.name())], count as f64);
+        }
+    }
+    own.family("malformed_lines_total", Counter, "Malformed lines by reason.");
+    for (reason, count) in intake.lines.by_reason() {
+        own.value(&[("reason", reason.name())], count as f64);
+    }
+    let odd = |oddity| intake.lines.oddity(oddity) as f64;
+    let oddities = [
+        ("lines_without_agent_total", "Runs and signals that name no agent.", Oddity::WithoutAgent),
+        ("skewed_total", "Lines dated more than an hour after they were sealed.", Oddity::Skewed),
+        ("ts_unusable_total", "Lines whose time is unusable.", Oddity::TsUnusable),
+        ("agents_overflow_total", "Lines of agents beyond the limit of agents.", Oddity::AgentsOverflow),
+    ];
+    for (name, help, oddity) in oddities {
+        own.family(name, Counter, help).value(&[], odd(oddity));
+    }
+    let duplicates = intake.lines.total(Outcome::Duplicate) as f64;
+    own.family("duplicates_total", Counter, "Lines whose event id was seen before.").value(&[], duplicates);
+    own.family("waiting_pnl", Gauge, "PnL lines that wait for their run.").value(&[], intake.waiting as f64);
+    own.family("waiting_pnl_dropped_total", Counter, "PnL lines dropped because too many waited.")
+        .value(&[], intake.waiting_dropped as f64);
+    own.family("agents", Gauge, "Agents known.").value(&[], intake.agents as f64);
+    own.family("rounds_total", Counter, "Rounds sealed.").value(&[], intake.rounds as f64);
+    own.family("files", Gauge, "Files known, also those that left the directory.").value(&[], intake.files as f64);
+    if let Some(tape_time) = intake.tape_time {
+        own.family("tape_time_timestamp_seconds", Gauge, "The tape time, Unix seconds.")
+            .value(&[], time::unix_seconds(tape_time));
+    }
+    own.family("partial_line_bytes", Gauge, "Bytes of an unterminated line at the end of a stream.");
+    for (stream, bytes) in &intake.partial_bytes {
+        own.value(&[("stream", stream)], *bytes as f64);
+    }
+    own.family("watch_mode", Gauge, "How changes are noticed; a poll goes on beside it.");
+    for mode in ["inotify", "poll"] {
+        own.value(&[("mode", mode)], f64::from(u8::from(mode == intake.watch_mode)));
+    }
+}
+
+/// Where each consumer stands.
+fn consumers(status: &Status, looks: &[Arc<Look>], now: Nanos, own: &mut Own) {
+    use MetricType::{Counter, Gauge, Histogram as Hist};
+    let gauges: [(&str, MetricType, &str, &dyn Fn(&crate::live::ConsumerStatus) -> f64); 6] = [
+        ("consumer_up", Gauge, "Whether a consumer folds: 1 or 0.", &|c| {
+            f64::from(u8::from(c.up.load(Ordering::Acquire)))
+        }),
+        ("consumer_position", Gauge, "The next position a consumer folds.", &|c| {
+            c.position.load(Ordering::Acquire) as f64
+        }),
+        ("consumer_lag_lines", Gauge, "Lines a consumer is behind the tape.", &|c| status.lag(c, now).0 as f64),
+        ("consumer_lag_seconds", Gauge, "Time since a consumer that is behind last was not.", &|c| {
+            status.lag(c, now).1 as f64 / time::SECOND as f64
+        }),
+        ("consumer_failures_total", Counter, "Times a consumer failed and was restarted.", &|c| {
+            c.panics.load(Ordering::Acquire) as f64
+        }),
+        ("consumer_snapshot_position", Gauge, "Position of a consumer's newest snapshot.", &|c| {
+            c.snapshot.load(Ordering::Acquire) as f64
+        }),
+    ];
+    for (name, kind, help, value) in gauges {
+        own.family(name, kind, help);
+        for consumer in &status.consumers {
+            own.value(&[("consumer", consumer.name)], value(consumer));
+        }
+    }
+    own.family("fold_seconds", Hist, "Time to fold a batch.");
+    for look in looks {
+        if let Some(seconds) = &look.fold_seconds {
+            own.point(&[("consumer", look.name)], histogram(seconds));
+        }
+    }
+}
+
+fn histogram<B: Bounds>(histogram: &Histogram<B>) -> Point {
+    let bucket = |(le, count)| Bucket { le, count, exemplar: None };
+    let mut buckets: Vec<Bucket> = histogram.cumulative().map(bucket).collect();
+    buckets.pop();
+    let (count, sum) = (histogram.count(), histogram.sum().to_f64());
+    Point::Histogram { buckets, count, sum, overflow_exemplar: None }
+}
