@@ -7,6 +7,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{layout::Layout, tape::OpenError};
 
+/// Lines from standard input to a stream.
+mod append;
+/// A simulated fleet, live, in a temporary directory.
+mod demo;
 /// What reading commands share.
 mod reading;
 /// The fold of a directory, whole or up to a moment.
@@ -33,6 +37,10 @@ pub struct Cli {
 enum Command {
     /// Follow a directory live: tape, metrics, decisions
     Serve(serve::Serve),
+    /// Watch a simulated fleet live, in a temporary directory
+    Demo(demo::Demo),
+    /// Append lines from standard input to a stream: validated, one write each, synced
+    Append(append::Append),
     /// Fold a directory and print the state, or every decision
     Replay(replay::Replay),
     /// Check that the sealed history is intact
@@ -96,6 +104,8 @@ pub struct Usage(String);
 pub fn run(cli: Cli) -> anyhow::Result<Found> {
     match cli.command {
         Command::Serve(command) => command.run(),
+        Command::Demo(command) => command.run(),
+        Command::Append(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),

@@ -1,6 +1,6 @@
 use std::{
     fs,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -71,9 +71,4 @@ pub fn color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     io::stdout().is_terminal() && !refused && !dumb
-}
-
-/// Writes a line.
-pub fn line(out: &mut impl Write, text: impl std::fmt::Display) -> io::Result<()> {
-    writeln!(out, "{text}")
 }

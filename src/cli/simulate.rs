@@ -17,6 +17,9 @@ use crate::{
     simulate::{Config, Fleet},
 };
 
+/// A run, its signal and its PnL.
+const LINES_PER_RUN: f64 = 3.0;
+
 /// The fleet to simulate.
 #[derive(Debug, Clone, Args)]
 pub struct Shape {
@@ -29,9 +32,9 @@ pub struct Shape {
     /// Start of simulated time (default: now with --rate, else 2026-01-05T00:00:00Z)
     #[arg(long, value_name = "TIME")]
     start: Option<String>,
-    /// Mean simulated time between runs of the fleet
-    #[arg(long, value_name = "MS", default_value_t = 60_000.0)]
-    gap_ms: f64,
+    /// Mean simulated time between runs of the fleet (default: a minute, or real time with --rate)
+    #[arg(long, value_name = "MS")]
+    gap_ms: Option<f64>,
     /// Mean number of the fleet's runs between a signal and its PnL
     #[arg(long, value_name = "RUNS", default_value_t = 30.0)]
     hold_runs: f64,
@@ -55,23 +58,27 @@ pub struct Simulate {
 }
 
 impl Shape {
-    /// The fleet; `live` starts it now.
-    pub fn fleet(&self, live: bool) -> Result<Fleet, Usage> {
+    /// The fleet. With a rate in lines per second it lives in real time from now on, or from `ahead` lines earlier.
+    pub fn fleet(&self, rate: Option<f64>, ahead: u64) -> Result<Fleet, Usage> {
         let default = Config::default();
+        let real_gap = rate.map(|rate| LINES_PER_RUN * 1000.0 / rate);
+        let gap = self.gap_ms.or(real_gap).unwrap_or(default.mean_gap_ms);
         let start = match &self.start {
             Some(text) => time::parse_text(text)
                 .ok_or_else(|| Usage(format!("--start {text:?} is no time; want RFC 3339, as 2026-01-05T00:00:00Z")))?,
-            None if live => Clock::system().now(),
-            None => default.start,
+            None => rate.map_or(default.start, |rate| {
+                let lead = ahead as f64 / rate * time::SECOND as f64;
+                Clock::system().now() - lead as i64
+            }),
         };
-        if self.agents == 0 || !(self.gap_ms > 0.0 && self.hold_runs >= 0.0) {
+        if self.agents == 0 || !(gap > 0.0 && self.hold_runs >= 0.0) {
             return Err(Usage("a fleet needs --agents >= 1, --gap-ms > 0 and --hold-runs >= 0".to_owned()));
         }
         Ok(Fleet::new(&Config {
             seed: self.seed,
             agents: self.agents,
             start,
-            mean_gap_ms: self.gap_ms,
+            mean_gap_ms: gap,
             mean_hold_runs: self.hold_runs,
             prices: !self.no_prices,
         }))
@@ -82,10 +89,12 @@ impl Simulate {
     pub fn run(self) -> anyhow::Result<Found> {
         let layout = self.events.layout();
         fs::create_dir_all(&layout.dir).with_context(|| format!("cannot make {}", layout.dir.display()))?;
-        let mut fleet = self.shape.fleet(self.rate.is_some())?;
+        if let Some(rate) = self.rate.filter(|rate| !(*rate > 0.0 && *rate <= 1e7)) {
+            return Err(Usage(format!("--rate {rate}: want lines per second, above 0")).into());
+        }
+        let mut fleet = self.shape.fleet(self.rate, 0)?;
         match self.rate {
-            Some(rate) if rate > 0.0 => live(&layout.dir, &mut fleet, rate, self.lines, &|| false)?,
-            Some(rate) => return Err(Usage(format!("--rate {rate}: want lines per second above 0")).into()),
+            Some(rate) => live(&layout.dir, &mut fleet, rate, self.lines, &|| false)?,
             None => bulk(&layout.dir, &mut fleet, self.lines.unwrap_or(100_000))?,
         }
         Ok(Found::Nothing)
@@ -93,7 +102,7 @@ impl Simulate {
 }
 
 /// Writes lines as fast as possible.
-fn bulk(dir: &Path, fleet: &mut Fleet, lines: u64) -> anyhow::Result<()> {
+pub fn bulk(dir: &Path, fleet: &mut Fleet, lines: u64) -> anyhow::Result<()> {
     let mut streams: BTreeMap<&'static str, BufWriter<File>> = BTreeMap::new();
     let bar = reading::progress(Some(lines), "simulating", false);
     for n in 0..lines {

@@ -1,0 +1,89 @@
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::{
+    Found, Usage,
+    serve::{Listen, log},
+    simulate::{self, Shape},
+};
+use crate::{
+    clock::Clock,
+    consumers::REGISTRY,
+    layout::Layout,
+    live::{Cadence, Config},
+    serve::Server,
+};
+
+/// Lines written before the first live one, so that every window has something in it.
+const HISTORY_LINES: u64 = 6_000;
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    #[command(flatten)]
+    listen: Listen,
+    #[command(flatten)]
+    shape: Shape,
+    /// Lines per second
+    #[arg(long, value_name = "LINES", default_value_t = 60.0)]
+    rate: f64,
+    /// Keep the streams here instead of in a temporary directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+impl Demo {
+    pub fn run(self) -> anyhow::Result<Found> {
+        if !(self.rate >= 1.0 && self.rate <= 1e6) {
+            return Err(Usage(format!("--rate {}: want 1 to 1000000 lines per second", self.rate)).into());
+        }
+        log();
+        // Dropped, and with it the directory, when the server has stopped.
+        let temporary = tempfile::Builder::new().prefix("runtape-demo-").tempdir()?;
+        let dir = self.keep.clone().unwrap_or_else(|| temporary.path().join("events"));
+        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        let mut fleet = self.shape.fleet(Some(self.rate), HISTORY_LINES)?;
+        simulate::bulk(&dir, &mut fleet, HISTORY_LINES)?;
+        let config = Config {
+            layout: Layout::new(&dir),
+            registry: REGISTRY,
+            clock: Clock::system(),
+            cadence: Cadence::default(),
+        };
+        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        tell(&server, &dir, self.rate);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (stopped, rate) = (stop.clone(), self.rate);
+        let writer = thread::spawn(move || {
+            simulate::live(&dir, &mut fleet, rate, None, &|| stopped.load(Ordering::Acquire))
+        });
+        server.run()?;
+        stop.store(true, Ordering::Release);
+        if let Ok(written) = writer.join() {
+            written?;
+        }
+        Ok(Found::Nothing)
+    }
+}
+
+fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
+    let address = server.address();
+    println!("runtape demo: a simulated fleet writes {rate} lines a second into {}", dir.display());
+    println!();
+    println!("  metrics    curl -s http://{address}/metrics | grep agent_");
+    println!("  who is in quarantine");
+    println!("             curl -s http://{address}/metrics | grep 'agent_quarantined.* 1'");
+    println!("  the lines  tail -f {}/runs.jsonl", dir.display());
+    println!("  the state  runtape replay --events {}", dir.display());
+    println!("  why        runtape replay --events {} --decisions", dir.display());
+    println!();
+    println!("Ctrl-C ends it{}.", if dir.starts_with(std::env::temp_dir()) { " and removes everything" } else { "" });
+}
