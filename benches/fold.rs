@@ -1,12 +1,6 @@
 //! What one line costs: decoded, folded by every consumer, and followed from append to answer.
 
-use std::{
-    fs::OpenOptions,
-    hint::black_box,
-    io::Write,
-    path::Path,
-    sync::Arc,
-};
+use std::{fs::OpenOptions, hint::black_box, io::Write, path::Path, sync::Arc};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use runtape::{

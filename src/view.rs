@@ -27,19 +27,19 @@ pub struct Family {
     pub kind: MetricType,
     /// One sentence; must be present.
     pub help: &'static str,
-    /// The label beside the subject's, if the family has one.
-    pub label: Option<&'static str>,
+    /// The labels beside the subject's.
+    pub labels: &'static [&'static str],
     /// False where a sum could go down (a histogram of signed values): OpenMetrics then shows no `_sum`.
     pub monotone_sum: bool,
 }
 
 impl Family {
     pub const fn new(name: &'static str, kind: MetricType, help: &'static str) -> Family {
-        Family { name, kind, help, label: None, monotone_sum: true }
+        Family { name, kind, help, labels: &[], monotone_sum: true }
     }
 
-    pub const fn with_label(self, label: &'static str) -> Family {
-        Family { label: Some(label), ..self }
+    pub const fn with_labels(self, labels: &'static [&'static str]) -> Family {
+        Family { labels, ..self }
     }
 
     pub const fn without_sum(self) -> Family {
@@ -80,12 +80,12 @@ pub enum Point {
     },
 }
 
-/// One sample of one subject: which family of its consumer, the value of the family's own label, the point.
+/// One sample of one subject: which family of its consumer, the values of the family's own labels, the point.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Index into the consumer's `FAMILIES`.
     pub family: usize,
-    pub label: Option<Arc<str>>,
+    pub labels: Vec<Arc<str>>,
     pub point: Point,
 }
 
@@ -98,7 +98,7 @@ pub struct Samples {
 impl Samples {
     /// A number without label or exemplar.
     pub fn number(&mut self, family: usize, value: f64) {
-        self.list.push(Sample { family, label: None, point: Point::Number { value, exemplar: None } });
+        self.list.push(Sample { family, labels: Vec::new(), point: Point::Number { value, exemplar: None } });
     }
 
     /// A number, when there is one: an absent statistic is an absent series.
@@ -108,13 +108,14 @@ impl Samples {
         }
     }
 
-    /// A number under a value of the family's label.
-    pub fn labelled(&mut self, family: usize, label: impl Into<Arc<str>>, value: f64, exemplar: Option<Exemplar>) {
-        self.list.push(Sample { family, label: Some(label.into()), point: Point::Number { value, exemplar } });
+    /// A number under values of the family's labels.
+    pub fn labelled(&mut self, family: usize, labels: &[&str], value: f64, exemplar: Option<Exemplar>) {
+        let labels = labels.iter().map(|label| Arc::from(*label)).collect();
+        self.list.push(Sample { family, labels, point: Point::Number { value, exemplar } });
     }
 
     pub fn point(&mut self, family: usize, point: Point) {
-        self.list.push(Sample { family, label: None, point });
+        self.list.push(Sample { family, labels: Vec::new(), point });
     }
 }
 

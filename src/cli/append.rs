@@ -73,10 +73,9 @@ impl Append {
 fn judge(line: &[u8], limit: usize) -> Result<(), String> {
     let decoded = event::decode(line, limit).map_err(|why| format!("{} ({})", why.detail, why.reason.name()))?;
     match decoded.kind {
-        Some(kind) if kind.is_control() => Err(format!(
-            "a {} counts only in the stream `{CONTROL_STREAM}`, which runtape writes itself",
-            kind.name()
-        )),
+        Some(kind) if kind.is_control() => {
+            Err(format!("a {} counts only in the stream `{CONTROL_STREAM}`, which runtape writes itself", kind.name()))
+        }
         _ => Ok(()),
     }
 }

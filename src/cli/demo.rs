@@ -62,9 +62,8 @@ impl Demo {
         tell(&server, &dir, self.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, rate) = (stop.clone(), self.rate);
-        let writer = thread::spawn(move || {
-            simulate::live(&dir, &mut fleet, rate, None, &|| stopped.load(Ordering::Acquire))
-        });
+        let writer =
+            thread::spawn(move || simulate::live(&dir, &mut fleet, rate, None, &|| stopped.load(Ordering::Acquire)));
         server.run()?;
         stop.store(true, Ordering::Release);
         if let Ok(written) = writer.join() {

@@ -3,6 +3,12 @@
 
 use crate::fold::Registration;
 
+/// What a day costs, and whether any of it is left.
+mod budget;
+/// How much of its size an agent may use.
+mod confidence;
+/// Who is promoted, who is killed.
+mod gates;
 /// When rewards turn against an agent: quarantined until they recover.
 mod quarantine;
 /// What the last runs were like: rewards, PnL, latency over windows.
@@ -15,4 +21,7 @@ pub const REGISTRY: &[Registration] = &[
     Registration::of::<runs::Runs>(),
     Registration::of::<rolling::Rolling>(),
     Registration::of::<quarantine::Quarantine>(),
+    Registration::of::<confidence::Confidence>(),
+    Registration::of::<gates::Gates>(),
+    Registration::of::<budget::Budget>(),
 ];

@@ -103,8 +103,9 @@ impl Consumer for Runs {
     const VERSION: u32 = 1;
     const FAMILIES: &'static [Family] = &[
         Family::new("runs_total", Counter, "Runs recorded."),
-        Family::new("errors_total", Counter, "Failed runs, one per run however many errors.").with_label("error_type"),
-        Family::new("tokens_total", Counter, "Tokens used by runs.").with_label("direction"),
+        Family::new("errors_total", Counter, "Failed runs, one per run however many errors.")
+            .with_labels(&["error_type"]),
+        Family::new("tokens_total", Counter, "Tokens used by runs.").with_labels(&["direction"]),
         Family::new("cost_usd_total", Counter, "Cost of all runs in US dollars."),
         Family::new("latency_ms", MetricType::Histogram, "Latency of runs in milliseconds."),
         Family::new("cost_usd", MetricType::Histogram, "Cost of runs in US dollars."),
@@ -191,13 +192,13 @@ impl Totals {
         let exemplar = self.last_run.exemplar();
         out.point(RUNS, Point::Number { value: self.runs as f64, exemplar });
         if self.errors.is_empty() {
-            out.labelled(ERRORS, "unspecified", 0.0, None);
+            out.labelled(ERRORS, &["unspecified"], 0.0, None);
         }
         for error in &self.errors {
-            out.labelled(ERRORS, &*error.name, error.count as f64, error.last.exemplar());
+            out.labelled(ERRORS, &[&error.name], error.count as f64, error.last.exemplar());
         }
-        out.labelled(TOKENS, "in", self.tokens_in as f64, None);
-        out.labelled(TOKENS, "out", self.tokens_out as f64, None);
+        out.labelled(TOKENS, &["in"], self.tokens_in as f64, None);
+        out.labelled(TOKENS, &["out"], self.tokens_out as f64, None);
         out.number(COST_TOTAL, money::to_usd(self.cost_nano_usd));
         self.latency_ms.sample(LATENCY, out);
         self.cost_usd.sample(COST, out);

@@ -1,11 +1,12 @@
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{Batch, Event, Text};
 use crate::{
     decision::{Decision, Numbers},
     event::Nanos,
     policy::{InForce, Policy},
-    subject::Subject,
+    subject::{Subject, Subjects},
     view::{Family, Row, Samples},
 };
 
@@ -15,6 +16,7 @@ pub struct At<'a> {
     /// The largest usable `ts` so far, Unix nanoseconds.
     pub tape_time: Option<Nanos>,
     pub(super) batch: &'a Batch,
+    pub(super) subjects: &'a Subjects,
 }
 
 impl<'a> At<'a> {
@@ -26,6 +28,11 @@ impl<'a> At<'a> {
     /// The policy in force with its hash.
     pub fn in_force(&self) -> &'a InForce {
         &self.batch.policy
+    }
+
+    /// The name of a subject known at this position.
+    pub fn name(&self, subject: Subject) -> &'a str {
+        self.subjects.name(subject)
     }
 
     /// A string of the event.
@@ -92,4 +99,9 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
 
     /// The JSON fields of a subject.
     fn row(&self, _subject: Subject, _out: &mut Row) {}
+
+    /// What it says of the whole, under a name of its own, at a tape time.
+    fn summary(&self, _tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
+        None
+    }
 }

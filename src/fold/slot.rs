@@ -4,6 +4,8 @@ use super::{
     Batch, Entry,
     consumer::{At, Consumer, Decisions, Stamp},
 };
+use serde_json::Value;
+
 use crate::{
     decision::{Decision, DecisionLine},
     event::Nanos,
@@ -57,6 +59,7 @@ pub trait Slot: Send {
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
+    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
     fn take_touched(&mut self) -> BTreeSet<Subject>;
@@ -145,6 +148,10 @@ impl<C: Consumer> Slot for Held<C> {
         self.consumer.row(subject, out);
     }
 
+    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
+        self.consumer.summary(tape_time)
+    }
+
     fn take_touched(&mut self) -> BTreeSet<Subject> {
         std::mem::take(&mut self.touched)
     }
@@ -163,7 +170,7 @@ impl<C: Consumer> Held<C> {
         let tape_time = entries.last().map_or_else(|| heard_time(voices, position), |entry| entry.tape_time);
         let out = &mut self.scratch;
         out.stamp = Stamp { cause: position, ordinal: 0, tape_time, consumer: C::NAME, version: C::VERSION };
-        let at = At { position, tape_time, batch };
+        let at = At { position, tape_time, batch, subjects: &self.subjects };
         for entry in entries {
             self.consumer.apply(&at, &entry.event, out);
             out.touched.extend(entry.event.agent.map(Subject::Agent));

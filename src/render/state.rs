@@ -13,7 +13,7 @@ use crate::{
 /// The state of the fold as JSON: what `replay` prints and the API serves.
 pub fn state(slots: &[Box<dyn Slot>], intake: &Intake, state_hash: &str, decisions: u64) -> Value {
     let subjects = intake.subjects();
-    json!({
+    let mut state = json!({
         "position": intake.position(),
         "tape_time": intake.tape_time().map(time::unix_seconds),
         "policy": intake.policy().hash,
@@ -24,7 +24,12 @@ pub fn state(slots: &[Box<dyn Slot>], intake: &Intake, state_hash: &str, decisio
         "fleet": row(slots, Subject::Fleet),
         "waiting": intake.waiting(),
         "decisions": decisions,
-    })
+    });
+    if let Some(state) = state.as_object_mut() {
+        let summaries = slots.iter().filter_map(|slot| slot.summary(intake.tape_time()));
+        state.extend(summaries.map(|(name, value)| (name.to_owned(), value)));
+    }
+    state
 }
 
 /// The counts that are not 0.

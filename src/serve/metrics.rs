@@ -40,12 +40,12 @@ fn fleet(look: &Look, pages: &mut Vec<FamilyPage>) {
         let (kind, offset) = match subject {
             Subject::Agent(_) => ("agent", 0),
             Subject::Strategy(_) => ("strategy", 1),
-            Subject::Fleet => continue,
+            Subject::Fleet => ("agent", 0),
         };
-        let name: Arc<str> = look.subjects.name(*subject).into();
+        let own = (*subject != Subject::Fleet).then(|| (kind, look.subjects.name(*subject).into()));
         for sample in &samples.list {
             let page = &mut pages[first + sample.family * 2 + offset];
-            page.series.push(series(look.families[sample.family].label, kind, &name, sample));
+            page.series.push(series(look.families[sample.family].labels, own.as_ref(), sample));
         }
     }
 }
@@ -60,11 +60,10 @@ fn subject_page(family: &Family, kind: &str) -> FamilyPage {
     }
 }
 
-fn series(label: Option<&'static str>, kind: &'static str, name: &Arc<str>, sample: &Sample) -> Series {
-    let mut labels = vec![(kind, name.clone())];
-    if let (Some(label), Some(value)) = (label, &sample.label) {
-        labels.push((label, value.clone()));
-    }
+/// A sample with the label of its subject (the fleet has none), then those of its family.
+fn series(more: &[&'static str], subject: Option<&(&'static str, Arc<str>)>, sample: &Sample) -> Series {
+    let mut labels: Vec<_> = subject.cloned().into_iter().collect();
+    labels.extend(more.iter().copied().zip(sample.labels.iter().cloned()));
     Series { labels, point: sample.point.clone() }
 }
 
@@ -189,7 +188,8 @@ fn lines(intake: &IntakeLook, own: &mut Own) {
 /// Where each consumer stands.
 fn consumers(status: &Status, looks: &[Arc<Look>], now: Nanos, own: &mut Own) {
     use MetricType::{Counter, Gauge, Histogram as Hist};
-    let gauges: [(&str, MetricType, &str, &dyn Fn(&crate::live::ConsumerStatus) -> f64); 6] = [
+    type Of<'a> = &'a dyn Fn(&crate::live::ConsumerStatus) -> f64;
+    let gauges: [(&str, MetricType, &str, Of); 6] = [
         ("consumer_up", Gauge, "Whether a consumer folds: 1 or 0.", &|c| {
             f64::from(u8::from(c.up.load(Ordering::Acquire)))
         }),

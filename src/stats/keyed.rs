@@ -20,6 +20,16 @@ pub struct KeyedWindow<K> {
     evicted: u64,
 }
 
+/// What a value did to a [`KeyedWindow`]: its entry before and after, rounded, the entry's place from the end (the newest
+/// is 1), and the entry it pushed out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Change {
+    pub before: Option<f64>,
+    pub after: f64,
+    pub age: usize,
+    pub evicted: Option<f64>,
+}
+
 impl<K: Copy + Eq + Hash> KeyedWindow<K> {
     /// At least 1.
     pub fn set_capacity(&mut self, capacity: usize) {
@@ -27,18 +37,37 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
         self.trim();
     }
 
-    /// Adds a value under a key.
-    pub fn add(&mut self, key: Option<K>, value: f64) {
-        let known = key.and_then(|key| self.index.get(&key));
-        if let Some((_, sum)) = known.and_then(|number| self.entries.get_mut((number - self.evicted) as usize)) {
+    /// Adds a value under a key; says what became of which entry.
+    pub fn add(&mut self, key: Option<K>, value: f64) -> Change {
+        let known = key.and_then(|key| self.index.get(&key)).map(|number| (number - self.evicted) as usize);
+        if let Some((place, (_, sum))) = known.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
+            let before = sum.to_f64();
             *sum += value;
-            return;
+            return Change {
+                before: Some(before),
+                after: sum.to_f64(),
+                age: self.entries.len() - place,
+                evicted: None,
+            };
         }
         if let Some(key) = key {
             self.index.insert(key, self.evicted + self.entries.len() as u64);
         }
-        self.entries.push_back((key, Exact::from(value)));
-        self.trim();
+        let sum = Exact::from(value);
+        let after = sum.to_f64();
+        self.entries.push_back((key, sum));
+        Change { before: None, after, age: 1, evicted: self.trim() }
+    }
+
+    /// The sum that is the `nth` from the end, the newest being the first.
+    pub fn nth_last(&self, nth: usize) -> Option<&Exact> {
+        let place = self.entries.len().checked_sub(nth)?;
+        self.entries.get(place).map(|(_, sum)| sum)
+    }
+
+    /// The sums, oldest first, each rounded.
+    pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
+        self.entries.iter().map(|(_, sum)| sum.to_f64())
     }
 
     pub fn len(&self) -> usize {
@@ -65,13 +94,18 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
         Some(self.entries.iter().skip(skip).map(|(_, sum)| sum).sum::<Exact>().to_f64())
     }
 
-    fn trim(&mut self) {
+    /// Drops what is too much; returns the last sum dropped.
+    fn trim(&mut self) -> Option<f64> {
+        let mut dropped = None;
         while self.entries.len() > self.capacity {
-            if let Some((Some(key), _)) = self.entries.pop_front() {
+            let Some((key, sum)) = self.entries.pop_front() else { break };
+            if let Some(key) = key {
                 self.index.remove(&key);
             }
             self.evicted += 1;
+            dropped = Some(sum.to_f64());
         }
+        dropped
     }
 }
 

@@ -38,7 +38,7 @@ mod tests;
 
 pub use exact::Exact;
 pub use histogram::{Bounds, Histogram};
-pub use keyed::KeyedWindow;
+pub use keyed::{Change, KeyedWindow};
 pub use scaled::{LIMIT, admit};
 pub use summary::Summary;
 pub use window::Window;

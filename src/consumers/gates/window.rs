@@ -1,0 +1,117 @@
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    decision::Numbers,
+    event::Key,
+    fold::batch::{Pnl, Run},
+    policy::{self, Policy},
+    stats::{Exact, KeyedWindow, order},
+};
+
+/// The last runs of a subject, and the PnL of the last runs that had any, with what the gates need of them kept up.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct GateWindow {
+    runs: VecDeque<Outcome>,
+    failed: usize,
+    with_latency: usize,
+    /// As long as a run's PnL may still change.
+    pnl: KeyedWindow<Key>,
+    /// How many of the newest PnL count, and their exact sum.
+    counted: usize,
+    pnl_sum: Exact,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Outcome {
+    failed: bool,
+    latency_ms: Option<f64>,
+}
+
+/// What the gates look at, but for the median latency.
+pub struct Measured {
+    pub runs: usize,
+    /// 0 without runs.
+    pub error_rate: f64,
+    pub with_latency: usize,
+    /// Sum over the window.
+    pub pnl_bps: f64,
+    pub last_5_pnl_bps: Option<f64>,
+}
+
+impl GateWindow {
+    pub fn run(&mut self, run: &Run, policy: &Policy) {
+        while self.runs.len() >= policy.gates.window {
+            let Some(old) = self.runs.pop_front() else { break };
+            self.failed -= usize::from(old.failed);
+            self.with_latency -= usize::from(old.latency_ms.is_some());
+        }
+        self.failed += usize::from(run.failed);
+        self.with_latency += usize::from(run.latency_ms.is_some());
+        self.runs.push_back(Outcome { failed: run.failed, latency_ms: run.latency_ms });
+    }
+
+    pub fn pnl(&mut self, run: Option<Key>, pnl: &Pnl, policy: &Policy) {
+        self.pnl.set_capacity(policy.rolling.window.max(policy.gates.window));
+        let change = self.pnl.add(run, pnl.realized_pnl_bps);
+        if change.before.is_none() {
+            self.pnl_sum += pnl.realized_pnl_bps;
+            self.counted += 1;
+        } else if change.age <= self.counted {
+            self.pnl_sum += pnl.realized_pnl_bps;
+        }
+        while self.counted > policy.gates.window {
+            if let Some(old) = self.pnl.nth_last(self.counted) {
+                self.pnl_sum -= old;
+            }
+            self.counted -= 1;
+        }
+    }
+
+    pub fn error_rate(&self) -> Option<f64> {
+        (!self.runs.is_empty()).then(|| self.failed as f64 / self.runs.len() as f64)
+    }
+
+    pub fn measure(&self) -> Measured {
+        Measured {
+            runs: self.runs.len(),
+            error_rate: self.error_rate().unwrap_or(0.0),
+            with_latency: self.with_latency,
+            pnl_bps: self.pnl_sum.to_f64(),
+            last_5_pnl_bps: self.pnl.sum_of_last(5),
+        }
+    }
+
+    /// Median latency of the runs in the window; linear in it.
+    pub fn median_latency_ms(&self) -> Option<f64> {
+        let mut latencies: Vec<f64> = self.runs.iter().filter_map(|run| run.latency_ms).collect();
+        order::median(&mut latencies)
+    }
+}
+
+impl Measured {
+    pub fn kill_numbers(&self, rules: &policy::Gates) -> Numbers {
+        vec![
+            ("last_5_pnl_bps", self.last_5_pnl_bps.into()),
+            ("last_5_pnl_bps_limit", rules.kill.last_5_pnl_bps.into()),
+            ("error_rate", self.error_rate.into()),
+            ("max_error_rate", rules.kill.max_error_rate.into()),
+            ("runs", self.runs.into()),
+            ("min_runs", rules.min_runs.into()),
+        ]
+    }
+
+    pub fn promote_numbers(&self, median_latency_ms: f64, rules: &policy::Gates) -> Numbers {
+        vec![
+            ("pnl_bps", self.pnl_bps.into()),
+            ("min_pnl_bps", rules.promote.min_pnl_bps.into()),
+            ("error_rate", self.error_rate.into()),
+            ("max_error_rate", rules.promote.max_error_rate.into()),
+            ("median_latency_ms", median_latency_ms.into()),
+            ("max_median_latency_ms", rules.promote.max_median_latency_ms.into()),
+            ("runs", self.runs.into()),
+            ("min_runs", rules.min_runs.into()),
+        ]
+    }
+}
