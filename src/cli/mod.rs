@@ -21,6 +21,8 @@ mod schema;
 mod serve;
 /// Streams of a simulated fleet.
 mod simulate;
+/// Lines in tape order.
+mod tail;
 /// Is the history intact?
 mod verify;
 
@@ -41,6 +43,8 @@ enum Command {
     Demo(demo::Demo),
     /// Append lines from standard input to a stream: validated, one write each, synced
     Append(append::Append),
+    /// Print lines in tape order, and follow them
+    Tail(tail::Tail),
     /// Fold a directory and print the state, or every decision
     Replay(replay::Replay),
     /// Check that the sealed history is intact
@@ -106,6 +110,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Append(command) => command.run(),
+        Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),

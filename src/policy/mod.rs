@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The tables of what permits and forbids, with the defaults of the profile `seed`.
 mod control;
+/// From the TOML of a file, on top of a profile.
+mod parse;
 /// What a run costs, and what capital does to a reward.
 mod pricing;
 /// The tables of what is measured, with the defaults of the profile `seed`.
@@ -13,6 +15,7 @@ mod tables;
 mod validate;
 
 pub use control::*;
+pub use parse::{PROFILES, profile_defaults};
 pub use tables::*;
 pub use validate::PolicyError;
 
@@ -36,9 +39,7 @@ impl Policy {
     /// # Errors
     /// Names the field, the value and what is allowed.
     pub fn from_toml(text: &str) -> Result<Policy, PolicyError> {
-        let policy: Policy = toml::from_str(text).map_err(|e| PolicyError::Syntax(e.to_string()))?;
-        policy.validate()?;
-        Ok(policy)
+        parse::parse(text)
     }
 
     /// `b3:` and the BLAKE3 of the canonical form (compact JSON in declaration order, defaults filled in).

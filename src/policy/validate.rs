@@ -9,6 +9,8 @@ pub enum PolicyError {
     Syntax(String),
     #[error("policy {field} = {value} is out of range: want {allowed}")]
     Range { field: String, value: String, allowed: &'static str },
+    #[error("the policy has no key {key}{}", .suggestion.as_ref().map_or(String::new(), |s| format!("; did you mean {s}?")))]
+    UnknownKey { key: String, suggestion: Option<String> },
     #[error("policy {field}: {problem}")]
     Contradiction { field: &'static str, problem: String },
 }
@@ -37,8 +39,46 @@ impl Policy {
                 ),
             });
         }
+        self.validate_control()?;
         self.validate_money()?;
         self.validate_limits()
+    }
+
+    fn validate_control(&self) -> Result<(), PolicyError> {
+        let (confidence, gates, budget) = (&self.confidence, &self.gates, &self.budget);
+        between("confidence.large_loss_bps", confidence.large_loss_bps, -1e15, 0.0, "a number <= 0")?;
+        for (field, factor) in [
+            ("confidence.large_loss_factor", confidence.large_loss_factor),
+            ("confidence.loss_factor", confidence.loss_factor),
+            ("confidence.floor", confidence.floor),
+            ("confidence.cap", confidence.cap),
+        ] {
+            between(field, factor, 0.0, 1.0, "0 to 1")?;
+        }
+        if confidence.floor > confidence.cap {
+            let problem = format!("{} is above cap = {}", confidence.floor, confidence.cap);
+            return Err(PolicyError::Contradiction { field: "confidence.floor", problem });
+        }
+        between("confidence.window", confidence.window as f64, 0.0, 1e6, "0 to 1000000")?;
+        between("gates.window", gates.window as f64, 5.0, 1e6, "5 to 1000000")?;
+        between("gates.min_runs", gates.min_runs as f64, 1.0, gates.window as f64, "1 to gates.window")?;
+        let (promote, kill) = (&gates.promote, &gates.kill);
+        between("gates.promote.min_pnl_bps", promote.min_pnl_bps, -1e15, 1e15, "a finite number")?;
+        between("gates.promote.max_error_rate", promote.max_error_rate, 0.0, 1.0, "0 to 1")?;
+        between("gates.promote.max_median_latency_ms", promote.max_median_latency_ms, 0.0, 1e15, "a number >= 0")?;
+        between("gates.promote.alpha", promote.alpha, 1e-9, 0.5, "1e-9 to 0.5")?;
+        between("gates.promote.loss_floor_bps", promote.loss_floor_bps, 1e-6, 1e6, "a number > 0")?;
+        between("gates.promote.hurdle_bps", promote.hurdle_bps, -1e6, 1e6, "-1e6 to 1e6")?;
+        between("gates.kill.last_5_pnl_bps", kill.last_5_pnl_bps, -1e15, 1e15, "a finite number")?;
+        between("gates.kill.max_error_rate", kill.max_error_rate, 0.0, 1.0, "0 to 1")?;
+        between("gates.kill.alpha", kill.alpha, 1e-9, 0.5, "1e-9 to 0.5")?;
+        between("budget.daily_usd", budget.daily_usd, 0.0, 1e12, "0 to 1e12")?;
+        between("budget.buffer_usd", budget.buffer_usd, 0.0, 1e12, "0 to 1e12")?;
+        between("budget.reservation_ttl_sec", budget.reservation_ttl_sec, 1.0, 1e7, "1 to 1e7")?;
+        for (agent, daily) in &budget.agents {
+            between(&format!("budget.agents.{agent}"), *daily, 0.0, 1e12, "0 to 1e12")?;
+        }
+        Ok(())
     }
 
     fn validate_money(&self) -> Result<(), PolicyError> {

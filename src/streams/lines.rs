@@ -1,7 +1,7 @@
 use std::io::{self, Read};
 
 /// A line as it lies in the file, without its newline.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RawLine<'a> {
     Line(&'a [u8]),
     /// Longer than the limit; skipped without being held in memory. Its length in bytes.

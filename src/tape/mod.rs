@@ -19,5 +19,5 @@ pub mod verify;
 pub use directory::{Directory, OpenError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
-pub use read::{ExtentBytes, ReadError, RoundSource, Until, read_round};
+pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_round};
 pub use round::{Extent, Round};

@@ -84,14 +84,53 @@ pub fn read_round(
 ) -> Result<bool, ReadError> {
     let first = intake.position();
     let line_bytes_max = intake.policy().policy.limits.line_bytes;
-    let mut merge = Merge { batch: intake.begin(), intake, at: source.at, until, sink };
-    let done = merge.run(cursors(source, line_bytes_max))?;
-    let found = merge.intake.position() - first;
-    merge.flush();
+    let mut feed = Feed { batch: intake.begin(), intake, at: source.at, until, sink };
+    let read = each_line(source, line_bytes_max, &mut |line, place, _| feed.take(line, place));
+    feed.flush();
+    let (done, found) = (read?, feed.intake.position() - first);
     match (source.round, source.count) {
         (Some(round), Some(sealed)) if done && sealed != found => Err(ReadError::Count { round, found, sealed }),
         _ => Ok(done),
     }
+}
+
+/// Takes a line, decoded, with its place and its bytes; false to stop.
+pub type EachLine<'a> = dyn FnMut(Result<Line<'_>, Malformed>, &Place, RawLine<'_>) -> bool + 'a;
+
+/// The lines of a round in tape order: always the line whose stream's high time is the lowest, streams by name. Returns
+/// false when `each` stopped it.
+///
+/// # Errors
+/// Bytes that are missing or differ from what was sealed.
+pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLine) -> Result<bool, ReadError> {
+    let mut cursors = cursors(source, line_bytes_max);
+    let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
+    for (index, cursor) in cursors.iter_mut().enumerate() {
+        if cursor.advance()? {
+            cursor.decode();
+            turns.push(Reverse((cursor.high, index)));
+        }
+    }
+    while let Some(Reverse((_, index))) = turns.pop() {
+        let cursor = &mut cursors[index];
+        // A stream keeps its turn while no other is due.
+        while let Some((line, place, raw)) = cursor.decode() {
+            if !each(line, place, raw) {
+                return Ok(false);
+            }
+            if !cursor.advance()? {
+                break;
+            }
+            if let Some(Reverse(other)) = turns.peek() {
+                cursor.decode();
+                if (cursor.high, index) > *other {
+                    turns.push(Reverse((cursor.high, index)));
+                    break;
+                }
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// One cursor per stream, its extents in the order in which they are listed.
@@ -164,9 +203,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// The line it stands on, decoded; raises the stream's high time by it.
-    fn decode(&mut self) -> Option<(Result<Line<'_>, Malformed>, &Place)> {
+    fn decode(&mut self) -> Option<(Result<Line<'_>, Malformed>, &Place, RawLine<'_>)> {
         let open = self.open.as_ref()?;
-        let decoded = match open.reader.line() {
+        let raw = open.reader.line();
+        let decoded = match raw {
             RawLine::Line(bytes) => event::decode(bytes, self.line_bytes_max),
             RawLine::Oversize(length) => Err(Malformed {
                 reason: Reason::Oversize,
@@ -176,7 +216,7 @@ impl<'a> Cursor<'a> {
         if let Ok(Line { ts: Stamp::At(ts), .. }) = &decoded {
             self.high = self.high.max(*ts);
         }
-        Some((decoded, &open.place))
+        Some((decoded, &open.place, raw))
     }
 }
 
@@ -194,7 +234,8 @@ fn damaged(extent: &ExtentSource, round: Option<u64>, what: &str) -> ReadError {
 /// What a stream is ordered by: its high time, then its name, which is the cursor's index.
 type Turn = Reverse<(Nanos, usize)>;
 
-struct Merge<'a> {
+/// Lines on their way through intake.
+struct Feed<'a> {
     intake: &'a mut Intake,
     batch: Batch,
     at: Option<Nanos>,
@@ -202,39 +243,7 @@ struct Merge<'a> {
     sink: &'a mut dyn FnMut(Batch),
 }
 
-impl Merge<'_> {
-    /// Merges the streams: always the line whose stream's high time is the lowest. False when `until` was reached.
-    fn run(&mut self, mut cursors: Vec<Cursor>) -> Result<bool, ReadError> {
-        let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
-        for (index, cursor) in cursors.iter_mut().enumerate() {
-            if cursor.advance()? {
-                cursor.decode();
-                turns.push(Reverse((cursor.high, index)));
-            }
-        }
-        while let Some(Reverse((_, index))) = turns.pop() {
-            let cursor = &mut cursors[index];
-            // A stream keeps its turn while no other is due, so that its lines are decoded once.
-            loop {
-                let Some((line, place)) = cursor.decode() else { break };
-                if !self.take(line, place) {
-                    return Ok(false);
-                }
-                if !cursor.advance()? {
-                    break;
-                }
-                if let Some(Reverse(other)) = turns.peek() {
-                    cursor.decode();
-                    if (cursor.high, index) > *other {
-                        turns.push(Reverse((cursor.high, index)));
-                        break;
-                    }
-                }
-            }
-        }
-        Ok(true)
-    }
-
+impl Feed<'_> {
     /// Hands one line to intake; false when it lies past `until`.
     fn take(&mut self, line: Result<Line, Malformed>, place: &Place) -> bool {
         let past = match self.until {
