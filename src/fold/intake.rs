@@ -1,4 +1,6 @@
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use foldhash::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +48,7 @@ impl Intake {
     pub const VERSION: u32 = 1;
 
     pub fn new(policy: Arc<InForce>) -> Intake {
-        Intake { state: State::default(), agent_ids: HashMap::new(), strategy_ids: HashMap::new(), policy }
+        Intake { state: State::default(), agent_ids: HashMap::default(), strategy_ids: HashMap::default(), policy }
     }
 
     /// The next position.

@@ -170,10 +170,14 @@ impl Tailer {
         if self.watch.mode() != "inotify" {
             return self.poll(&Scope::All);
         }
-        while let Ok(Woken::Changed(scope)) = self.watch.wait(0) {
-            self.poll(&scope)?;
+        loop {
+            match self.watch.wait(0) {
+                Ok(Woken::Changed(scope)) => self.poll(&scope)?,
+                // The call that brought us here, or the next one.
+                Ok(Woken::Called) => {}
+                Ok(Woken::TimedOut) | Err(_) => return Ok(()),
+            }
         }
-        Ok(())
     }
 
     /// One look at the streams: what is new becomes a round.

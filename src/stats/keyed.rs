@@ -1,9 +1,8 @@
 //! A bounded FIFO of sums, each kept under a key while it is in the window.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    hash::Hash,
-};
+use std::{collections::VecDeque, hash::Hash};
+
+use foldhash::HashMap;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -111,7 +110,7 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
 
 impl<K: Copy + Eq + Hash> Default for KeyedWindow<K> {
     fn default() -> Self {
-        KeyedWindow { capacity: 1, entries: VecDeque::new(), index: HashMap::new(), evicted: 0 }
+        KeyedWindow { capacity: 1, entries: VecDeque::new(), index: HashMap::default(), evicted: 0 }
     }
 }
 

@@ -106,27 +106,31 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
     let mut cursors = cursors(source, line_bytes_max);
     let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
     for (index, cursor) in cursors.iter_mut().enumerate() {
-        if cursor.advance()? {
-            cursor.decode();
+        if cursor.advance()?
+            && let Some(open) = &cursor.open
+        {
+            cursor.high = time_of(&open.decode(line_bytes_max).0);
             turns.push(Reverse((cursor.high, index)));
         }
     }
     while let Some(Reverse((_, index))) = turns.pop() {
         let cursor = &mut cursors[index];
-        // A stream keeps its turn while no other is due.
-        while let Some((line, place, raw)) = cursor.decode() {
-            if !each(line, place, raw) {
+        let mut due = true;
+        // A stream keeps its turn while no other is due, so that most lines are decoded once.
+        while let Some(open) = &cursor.open {
+            let (line, raw) = open.decode(line_bytes_max);
+            cursor.high = cursor.high.max(time_of(&line));
+            let turn = Reverse((cursor.high, index));
+            if !due && turns.peek().is_some_and(|other| turn < *other) {
+                turns.push(turn);
+                break;
+            }
+            due = false;
+            if !each(line, &open.place, raw) {
                 return Ok(false);
             }
             if !cursor.advance()? {
                 break;
-            }
-            if let Some(Reverse(other)) = turns.peek() {
-                cursor.decode();
-                if (cursor.high, index) > *other {
-                    turns.push(Reverse((cursor.high, index)));
-                    break;
-                }
             }
         }
     }
@@ -201,22 +205,28 @@ impl<'a> Cursor<'a> {
         let place = Place { stream: extent.stream.clone(), file: extent.file.clone(), offset: extent.from };
         Ok(Open { extent, reader, place })
     }
+}
 
-    /// The line it stands on, decoded; raises the stream's high time by it.
-    fn decode(&mut self) -> Option<(Result<Line<'_>, Malformed>, &Place, RawLine<'_>)> {
-        let open = self.open.as_ref()?;
-        let raw = open.reader.line();
+impl Open<'_> {
+    /// The line it stands on, decoded, and its bytes.
+    fn decode(&self, line_bytes_max: usize) -> (Result<Line<'_>, Malformed>, RawLine<'_>) {
+        let raw = self.reader.line();
         let decoded = match raw {
-            RawLine::Line(bytes) => event::decode(bytes, self.line_bytes_max),
+            RawLine::Line(bytes) => event::decode(bytes, line_bytes_max),
             RawLine::Oversize(length) => Err(Malformed {
                 reason: Reason::Oversize,
-                detail: format!("the line is {length} bytes long; want at most {}", self.line_bytes_max),
+                detail: format!("the line is {length} bytes long; want at most {line_bytes_max}"),
             }),
         };
-        if let Ok(Line { ts: Stamp::At(ts), .. }) = &decoded {
-            self.high = self.high.max(*ts);
-        }
-        Some((decoded, &open.place, raw))
+        (decoded, raw)
+    }
+}
+
+/// What a line adds to its stream's high time: nothing where it has no usable `ts`.
+fn time_of(line: &Result<Line, Malformed>) -> Nanos {
+    match line {
+        Ok(Line { ts: Stamp::At(ts), .. }) => *ts,
+        _ => Nanos::MIN,
     }
 }
 
