@@ -1,5 +1,5 @@
 //! Floor 7: restore, read, step, sink: the loop of every reading command. The live loop calls the same
-//! [`read_round`](crate::tape::read_round) and the same [`Slot::step`](crate::fold::Slot::step).
+//! [`read_round`] and the same [`Slot::step`](crate::fold::Slot::step).
 
 use std::sync::Arc;
 

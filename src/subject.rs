@@ -1,4 +1,4 @@
-//! Floor 1: whom a number or a decision is about.
+//! Floor 0: whom a number or a decision is about.
 
 use std::sync::Arc;
 

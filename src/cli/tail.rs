@@ -69,13 +69,15 @@ impl Tail {
         })?;
         last.iter().try_for_each(|shown| writeln!(out, "{shown}"))?;
         out.flush()?;
-        while self.follow {
+        if !self.follow {
+            return Ok(Found::Nothing);
+        }
+        loop {
             watch.wait(POLL.as_millis() as u64)?;
             let directory = Directory::open(self.events.layout(), Some(Clock::system().now()))?;
             reader.read(&directory, &mut |shown| writeln!(out, "{shown}"))?;
             out.flush()?;
         }
-        Ok(Found::Nothing)
     }
 }
 

@@ -8,6 +8,8 @@ mod http;
 mod metrics;
 /// Which path answers what.
 mod routes;
+/// Which connection goes when all places are taken.
+mod seats;
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! A believable fleet of trading agents, seeded: lines in simulated-time order, as many as are asked for.
+//! Floor 0: a believable fleet of trading agents, seeded: lines in simulated-time order, as many as are asked for.
 //!
 //! The same [`Config`] gives the same bytes on every platform and in every build: the only source of chance is a
 //! ChaCha stream, `ln` and `exp` come from `libm`, every emitted number is rounded to a few decimals, and nothing

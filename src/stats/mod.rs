@@ -8,6 +8,8 @@
 
 /// Two numbers that describe a path's largest fall, kept up to date while a window slides.
 mod drawdown;
+/// Tests that stay valid however often one looks.
+pub mod evidence;
 /// Sums of `f64` without rounding, canonical in memory and on the wire.
 pub mod exact;
 /// Two's-complement integers of a fixed number of limbs.
@@ -22,6 +24,8 @@ mod number;
 pub mod order;
 /// From exact integers and quotients to the nearest `f64`.
 mod scaled;
+/// Functions that std computes differently from platform to platform.
+pub mod special;
 /// All statistics of a finished sequence, computed when somebody looks.
 pub mod summary;
 /// Running sum, sum of squares and drawdown of one window in one number type.

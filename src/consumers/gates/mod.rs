@@ -1,17 +1,22 @@
 //! Who is promoted and who is killed, and by which numbers: per agent and per strategy, at each run, then at each PnL.
 //! Kill is judged before promotion, and is final until revived.
 
-/// What a gate looks at.
+/// What runs prove, whenever one looks.
+mod evidence;
+/// What a gate's rules look at.
 mod window;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use self::window::{GateWindow, Measured};
+use self::{
+    evidence::Evidence,
+    window::{GateWindow, Measured},
+};
 use crate::{
     decision::Numbers,
     fold::{At, Body, Consumer, Decisions, Event},
-    policy,
+    policy::{self, GateMode},
     subject::{PerSubject, Subject},
     view::{Family, MetricType, Row, Samples},
 };
@@ -19,11 +24,14 @@ use crate::{
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Gates {
     subjects: PerSubject<Gate>,
+    /// The rules in force at the last event: what is shown is held against them.
+    rules: Option<policy::Gates>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Gate {
     window: GateWindow,
+    evidence: Evidence,
     state: State,
     since_position: Option<u64>,
     evaluations: Evaluations,
@@ -83,12 +91,21 @@ impl Consumer for Gates {
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let policy = at.policy();
+        if self.rules.as_ref() != Some(&policy.gates) {
+            self.rules = Some(policy.gates.clone());
+        }
         let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
         for subject in subjects.into_iter().flatten() {
             let Some(gate) = self.subjects.entry(subject) else { continue };
             match &event.body {
-                Body::Run(run) => gate.window.run(run, policy),
-                Body::Pnl(pnl) => gate.window.pnl(event.run, pnl, policy),
+                Body::Run(run) => {
+                    gate.window.run(run, policy);
+                    gate.evidence.run(run, &policy.gates);
+                }
+                Body::Pnl(pnl) => {
+                    gate.window.pnl(event.run, pnl, policy);
+                    gate.evidence.pnl(pnl, &policy.gates);
+                }
                 Body::Alpha(_) | Body::Price(_) => continue,
             }
             gate.judge(at, subject, out);
@@ -115,7 +132,10 @@ impl Consumer for Gates {
         let none = Gate::default();
         let gate = self.subjects.get(subject).unwrap_or(&none);
         out.insert("error_rate".to_owned(), gate.window.error_rate().into());
-        let row = json!({ "state": gate.state.name(), "since_position": gate.since_position });
+        let rules = self.rules.clone().unwrap_or_default();
+        let evidence = gate.evidence.row(&rules, &gate.window);
+        let row =
+            json!({ "state": gate.state.name(), "since_position": gate.since_position, "evidence": evidence });
         out.insert("gate".to_owned(), row);
     }
 }
@@ -128,20 +148,56 @@ impl Gate {
         }
         let rules = &at.policy().gates;
         let measured = self.window.measure();
-        let kill = kill_rule(&measured, rules);
-        self.evaluations.kill[kill.0 as usize] += 1;
-        if let (Verdict::Fail, Some(rule)) = kill {
-            return self.enter(State::Killed, at, subject, rule, measured.kill_numbers(rules), out);
+        let (verdict, rule) = self.kill_verdict(&measured, rules);
+        self.evaluations.kill[verdict as usize] += 1;
+        if verdict == Verdict::Fail {
+            let mut numbers = measured.kill_numbers(rules);
+            numbers.extend(self.evidence.judge(rules).kill_numbers(rules));
+            return self.enter(State::Killed, at, subject, rule, numbers, out);
         }
         if self.state != State::Candidate {
             return;
         }
-        let (verdict, median) = promote_rule(&measured, &self.window, rules);
+        let (verdict, rule) = self.promote_verdict(&measured, rules);
         self.evaluations.promote[verdict as usize] += 1;
-        if let (Verdict::Pass, Some(median)) = (verdict, median) {
-            let numbers = measured.promote_numbers(median, rules);
-            self.enter(State::Promoted, at, subject, "pnl, errors and latency", numbers, out);
+        if verdict == Verdict::Pass {
+            let mut numbers = measured.promote_numbers(self.window.median_latency_ms(), rules);
+            let needed = self.evidence.runs_needed(rules);
+            numbers.extend(self.evidence.judge(rules).promote_numbers(rules, needed));
+            self.enter(State::Promoted, at, subject, rule, numbers, out);
         }
+    }
+
+    /// Whether a subject survives, by rule, by evidence, or killed only by both.
+    fn kill_verdict(&self, measured: &Measured, rules: &policy::Gates) -> (Verdict, &'static str) {
+        let (by_rule, rule) = match rules.kill.mode {
+            GateMode::Evidence => (Verdict::Inconclusive, "evidence"),
+            GateMode::Rule | GateMode::Both => kill_rule(measured, rules),
+        };
+        match rules.kill.mode {
+            GateMode::Rule => (by_rule, rule),
+            GateMode::Both if by_rule != Verdict::Fail => (by_rule, rule),
+            GateMode::Both if self.evidence.judge(rules).kills(rules) => (Verdict::Fail, rule),
+            GateMode::Evidence if self.evidence.judge(rules).kills(rules) => (Verdict::Fail, rule),
+            GateMode::Both | GateMode::Evidence => (Verdict::Inconclusive, rule),
+        }
+    }
+
+    /// Whether a candidate is promoted, by rule, by evidence, or only by both.
+    fn promote_verdict(&self, measured: &Measured, rules: &policy::Gates) -> (Verdict, &'static str) {
+        let rule = match rules.promote.mode {
+            GateMode::Evidence => "evidence",
+            GateMode::Rule | GateMode::Both => "pnl, errors and latency",
+        };
+        let by_rule = match rules.promote.mode {
+            GateMode::Evidence => Verdict::Pass,
+            GateMode::Rule | GateMode::Both => promote_rule(measured, &self.window, rules),
+        };
+        if rules.promote.mode == GateMode::Rule || by_rule != Verdict::Pass {
+            return (by_rule, rule);
+        }
+        let proved = self.evidence.judge(rules).promotes(rules, measured.error_rate > 0.0);
+        (if proved { Verdict::Pass } else { Verdict::Inconclusive }, rule)
     }
 
     fn enter(
@@ -159,32 +215,29 @@ impl Gate {
     }
 }
 
-/// Whether an agent survives: fail names the rule that kills it.
-fn kill_rule(measured: &Measured, rules: &policy::Gates) -> (Verdict, Option<&'static str>) {
+/// Whether a subject survives the rules: fail names the one that kills it.
+fn kill_rule(measured: &Measured, rules: &policy::Gates) -> (Verdict, &'static str) {
     if measured.last_5_pnl_bps.is_some_and(|sum| sum < rules.kill.last_5_pnl_bps) {
-        return (Verdict::Fail, Some("last 5 pnl"));
+        return (Verdict::Fail, "last 5 pnl");
     }
     let enough_runs = measured.runs >= rules.min_runs;
     if enough_runs && measured.error_rate > rules.kill.max_error_rate {
-        return (Verdict::Fail, Some("error rate"));
+        return (Verdict::Fail, "error rate");
     }
-    if !enough_runs && measured.last_5_pnl_bps.is_none() {
-        return (Verdict::Inconclusive, None);
-    }
-    (Verdict::Pass, None)
+    let judged = enough_runs || measured.last_5_pnl_bps.is_some();
+    (if judged { Verdict::Pass } else { Verdict::Inconclusive }, "rules")
 }
 
-/// Whether a candidate passes, with the median latency where it was looked at: it costs the most, and is only asked for
-/// when everything else holds.
-fn promote_rule(measured: &Measured, window: &GateWindow, rules: &policy::Gates) -> (Verdict, Option<f64>) {
+/// Whether a candidate passes the rules. The median latency costs the most, and is only asked for when all else holds.
+fn promote_rule(measured: &Measured, window: &GateWindow, rules: &policy::Gates) -> Verdict {
     if measured.runs < rules.min_runs || measured.with_latency == 0 {
-        return (Verdict::Inconclusive, None);
+        return Verdict::Inconclusive;
     }
     let earns = measured.pnl_bps > rules.promote.min_pnl_bps;
     if !earns || measured.error_rate > rules.promote.max_error_rate {
-        return (Verdict::Fail, None);
+        return Verdict::Fail;
     }
-    let median = window.median_latency_ms();
-    let fast = median.is_some_and(|median| median < rules.promote.max_median_latency_ms);
-    (if fast { Verdict::Pass } else { Verdict::Fail }, median)
+    let limit = rules.promote.max_median_latency_ms;
+    let fast = window.median_latency_ms().is_some_and(|median| median < limit);
+    if fast { Verdict::Pass } else { Verdict::Fail }
 }

@@ -73,6 +73,11 @@ impl GateWindow {
         (!self.runs.is_empty()).then(|| self.failed as f64 / self.runs.len() as f64)
     }
 
+    /// PnL of the runs in the window, oldest first, bps.
+    pub fn pnl_values(&self) -> Vec<f64> {
+        self.pnl.values().skip(self.pnl.len().saturating_sub(self.counted)).collect()
+    }
+
     pub fn measure(&self) -> Measured {
         Measured {
             runs: self.runs.len(),
@@ -102,7 +107,7 @@ impl Measured {
         ]
     }
 
-    pub fn promote_numbers(&self, median_latency_ms: f64, rules: &policy::Gates) -> Numbers {
+    pub fn promote_numbers(&self, median_latency_ms: Option<f64>, rules: &policy::Gates) -> Numbers {
         vec![
             ("pnl_bps", self.pnl_bps.into()),
             ("min_pnl_bps", rules.promote.min_pnl_bps.into()),

@@ -192,7 +192,7 @@ fn exemplars_stand_on_counters_and_buckets_of_openmetrics() {
     check_samples(family("agent_runs_total", MetricType::Unknown, runs()), &["agent_runs_total{agent=\"a\"} 3"]);
 
     let buckets = vec![
-        Bucket { le: 1.0, count: 1, exemplar: Some(Exemplar { timestamp: None, ..exemplar("a\"b\n") }) },
+        Bucket { le: 1.0, count: 1, exemplar: Some(Exemplar { timestamp: None, ..exemplar("a\\b\n") }) },
         Bucket { le: 2.0, count: 1, exemplar: None },
     ];
     let overflow = Exemplar { value: 7.25, timestamp: Some(f64::NAN), ..exemplar("🦀") };
@@ -202,7 +202,7 @@ fn exemplars_stand_on_counters_and_buckets_of_openmetrics() {
     check_samples(
         page,
         &[
-            "h_bucket{le=\"1.0\"} 1 # {run_id=\"a\\\"b\\n\"} 1",
+            "h_bucket{le=\"1.0\"} 1 # {run_id=\"a\\\\b\\n\"} 1",
             "h_bucket{le=\"2.0\"} 1",
             "h_bucket{le=\"+Inf\"} 2 # {run_id=\"🦀\"} 7.25",
             "h_sum 8.25",
@@ -212,12 +212,13 @@ fn exemplars_stand_on_counters_and_buckets_of_openmetrics() {
 }
 
 #[test]
-fn an_exemplar_of_more_than_128_characters_is_left_out() {
+fn an_exemplar_of_more_than_128_characters_or_with_a_quote_is_left_out() {
     for (run_id, fits) in [
         ("x".repeat(122), true),
         ("x".repeat(123), false),
         ("🦀".repeat(122), true),
-        ("\"".repeat(122), true),
+        ("\\".repeat(122), true),
+        ("say \"hi\"".to_owned(), false),
         ("🦀".repeat(123), false),
     ] {
         let page = family("runs_total", MetricType::Counter, vec![pointed(&[], 1.0, exemplar(&run_id))]);
