@@ -11,6 +11,8 @@ use crate::{layout::Layout, tape::OpenError};
 mod append;
 /// A simulated fleet, live, in a temporary directory.
 mod demo;
+/// Thresholds: shown, checked, compared.
+mod policy;
 /// What reading commands share.
 mod reading;
 /// The fold of a directory, whole or up to a moment.
@@ -47,6 +49,8 @@ enum Command {
     Tail(tail::Tail),
     /// Fold a directory and print the state, or every decision
     Replay(replay::Replay),
+    /// Show, check and compare policies
+    Policy(policy::PolicyCommand),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
     /// Write streams of a believable simulated fleet
@@ -112,6 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Append(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Policy(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Schema(command) => command.run(),

@@ -134,8 +134,7 @@ impl Consumer for Gates {
         out.insert("error_rate".to_owned(), gate.window.error_rate().into());
         let rules = self.rules.clone().unwrap_or_default();
         let evidence = gate.evidence.row(&rules, &gate.window);
-        let row =
-            json!({ "state": gate.state.name(), "since_position": gate.since_position, "evidence": evidence });
+        let row = json!({ "state": gate.state.name(), "since_position": gate.since_position, "evidence": evidence });
         out.insert("gate".to_owned(), row);
     }
 }
