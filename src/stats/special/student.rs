@@ -14,7 +14,7 @@ pub fn student_t_cdf(t: f64, dof: f64) -> Option<f64> {
 /// The logarithm of [`student_t_cdf`], also where that underflows.
 pub(in crate::stats) fn ln_student_t_cdf(t: f64, dof: f64) -> Option<f64> {
     let outside = outside(t, dof)?;
-    Some(if t < 0.0 { outside.ln() - std::f64::consts::LN_2 } else { libm::log1p(-0.5 * outside.value()) })
+    Some(if t < 0.0 { outside.log_value() - std::f64::consts::LN_2 } else { libm::log1p(-0.5 * outside.value()) })
 }
 
 /// The probability of a value at least as far from zero as `t`: I_x(dof / 2, 1 / 2) with x = dof / (dof + t^2).
