@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     event::{Nanos, time},
-    subject::{Subject, Subjects},
+    subject::Subject,
 };
 
 /// The numbers behind a decision, by name, in the order a person would read them.
@@ -60,8 +60,8 @@ impl DecisionLine {
 }
 
 impl Decision {
-    /// The written form; `policy` is the hash in force.
-    pub fn line(&self, subjects: &Subjects, policy: &str) -> DecisionLine {
+    /// The written form; `subject` is its name, `policy` the hash in force.
+    pub fn line(&self, subject: &str, policy: &str) -> DecisionLine {
         let mut reason = Map::new();
         reason.insert("rule".to_owned(), self.rule.into());
         reason.extend(self.numbers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -71,7 +71,7 @@ impl Decision {
             consumer: self.consumer.to_owned(),
             version: self.version,
             subject_kind: self.subject.kind().to_owned(),
-            subject: subjects.name(self.subject).to_owned(),
+            subject: subject.to_owned(),
             verdict: self.verdict.to_owned(),
             reason,
             policy: policy.to_owned(),

@@ -40,6 +40,16 @@ impl Subjects {
         }
     }
 
+    /// The name, to be kept.
+    pub fn shared(&self, subject: Subject) -> Arc<str> {
+        let known = match subject {
+            Subject::Agent(id) => self.agents.get(id as usize),
+            Subject::Strategy(id) => self.strategies.get(id as usize),
+            Subject::Fleet => None,
+        };
+        known.cloned().unwrap_or_else(|| self.name(subject).into())
+    }
+
     /// Every agent, then every strategy, in the order of their first line.
     pub fn all(&self) -> impl Iterator<Item = Subject> + use<> {
         let (agents, strategies) = (self.agents.len() as u32, self.strategies.len() as u32);
@@ -75,5 +85,45 @@ impl<T: Default> PerSubject<T> {
             Subject::Strategy(id) => self.strategies.get(id as usize),
             Subject::Fleet => None,
         }
+    }
+}
+
+/// A set of subjects: constant time to add to, whatever is in it.
+#[derive(Clone, Debug, Default)]
+pub struct SubjectSet {
+    members: PerSubject<bool>,
+    fleet: bool,
+    list: Vec<Subject>,
+}
+
+impl SubjectSet {
+    pub fn insert(&mut self, subject: Subject) {
+        let member = match subject {
+            Subject::Fleet => Some(&mut self.fleet),
+            other => self.members.entry(other),
+        };
+        if let Some(member) = member.filter(|member| !**member) {
+            *member = true;
+            self.list.push(subject);
+        }
+    }
+
+    /// Takes all members out, in order.
+    pub fn take(&mut self) -> Vec<Subject> {
+        let mut list = std::mem::take(&mut self.list);
+        self.fleet = false;
+        for subject in &list {
+            if let Some(member) = self.members.entry(*subject) {
+                *member = false;
+            }
+        }
+        list.sort_unstable();
+        list
+    }
+}
+
+impl Extend<Subject> for SubjectSet {
+    fn extend<I: IntoIterator<Item = Subject>>(&mut self, subjects: I) {
+        subjects.into_iter().for_each(|subject| self.insert(subject));
     }
 }

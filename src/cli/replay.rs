@@ -40,7 +40,7 @@ impl Replay {
         let replayed = replay(&directory, REGISTRY, policy, until, |batch, emitted, _| {
             bar.inc(batch.next - batch.first);
             if self.decisions && written.is_ok() {
-                written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line));
+                written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line()));
             }
         })?;
         bar.finish_and_clear();

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{
     Batch, Entry,
@@ -9,15 +9,24 @@ use serde_json::Value;
 use crate::{
     decision::{Decision, DecisionLine},
     event::Nanos,
-    subject::{Subject, Subjects},
+    policy::InForce,
+    subject::{Subject, SubjectSet, Subjects},
     view::{Family, Row, Samples},
 };
 
-/// A decision in both forms: with ids for those who hear it, with names for files and people.
+/// A decision on its way out: with what its written form needs, which few will ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Emitted {
     pub decision: Decision,
-    pub line: DecisionLine,
+    subject: Arc<str>,
+    policy: Arc<InForce>,
+}
+
+impl Emitted {
+    /// The written form.
+    pub fn line(&self) -> DecisionLine {
+        self.decision.line(&self.subject, &self.policy.hash)
+    }
 }
 
 /// Why a saved state cannot be used.
@@ -62,7 +71,7 @@ pub trait Slot: Send {
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
-    fn take_touched(&mut self) -> BTreeSet<Subject>;
+    fn take_touched(&mut self) -> Vec<Subject>;
 }
 
 /// The slot of a consumer of type `C`.
@@ -71,7 +80,7 @@ pub struct Held<C> {
     consumer: C,
     position: u64,
     subjects: Subjects,
-    touched: BTreeSet<Subject>,
+    touched: SubjectSet,
     scratch: Decisions,
 }
 
@@ -152,8 +161,8 @@ impl<C: Consumer> Slot for Held<C> {
         self.consumer.summary(tape_time)
     }
 
-    fn take_touched(&mut self) -> BTreeSet<Subject> {
-        std::mem::take(&mut self.touched)
+    fn take_touched(&mut self) -> Vec<Subject> {
+        self.touched.take()
     }
 }
 
@@ -184,8 +193,8 @@ impl<C: Consumer> Held<C> {
         }
         self.touched.extend(out.touched.drain(..));
         emitted.extend(out.list.drain(..).map(|decision| {
-            let line = decision.line(&self.subjects, &batch.policy.hash);
-            Emitted { decision, line }
+            let subject = self.subjects.shared(decision.subject);
+            Emitted { decision, subject, policy: batch.policy.clone() }
         }));
     }
 }

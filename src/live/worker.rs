@@ -204,7 +204,7 @@ impl Worker {
     /// Decisions go to those who hear, and to the file once they are durable.
     fn tell(&self, sealed: &SealedBatch, emitted: Vec<Emitted>) {
         if !emitted.is_empty() {
-            let lines = emitted.iter().map(|e| (Mark::of(&e.decision), e.line.written(&sealed.digest))).collect();
+            let lines = emitted.iter().map(|e| (Mark::of(&e.decision), e.line().written(&sealed.digest))).collect();
             let _ = self.keeper.send(ToKeeper::Lines { file: self.index, lines });
         }
         for hearer in &self.speaks_to {
