@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use runtape::clock::Stopwatch;
 use serde_json::Value;
 
 /// The program under test.
@@ -210,7 +211,7 @@ impl Metrics {
 
 /// Waits for a condition for half a minute at most.
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let start = Stopwatch::start();
     while !condition() {
         assert!(start.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
         thread::sleep(Duration::from_millis(5));
