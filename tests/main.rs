@@ -10,3 +10,5 @@ mod http;
 mod prometheus;
 /// Real processes, directories and requests.
 mod support;
+/// Whatever happens to the files: nothing lost, nothing folded twice, or said aloud.
+mod tailing;

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{
     Batch, Entry,
@@ -117,8 +117,10 @@ impl<C: Consumer> Slot for Held<C> {
             self.position,
             batch.first
         );
-        learn(&mut self.subjects.agents, batch.agents_before, &batch.new_agents);
-        learn(&mut self.subjects.strategies, batch.strategies_before, &batch.new_strategies);
+        let agents = learn(&mut self.subjects.agents, batch.agents_before, &batch.new_agents);
+        let strategies = learn(&mut self.subjects.strategies, batch.strategies_before, &batch.new_strategies);
+        // After a load, names may come from before the slot's position, and what it knows of them is to be shown.
+        self.touched.extend(agents.map(Subject::Agent).chain(strategies.map(Subject::Strategy)));
         let mut emitted = Vec::new();
         let skip = batch.entries.partition_point(|entry| entry.position < self.position);
         let mut entries = &batch.entries[skip..];
@@ -213,8 +215,9 @@ fn next_position(entries: &[Entry], voices: &[&[Emitted]]) -> Option<u64> {
     entries.first().map(|entry| entry.position).into_iter().chain(heard).min()
 }
 
-/// Appends the names of a batch that are not known yet.
-fn learn(known: &mut Vec<Arc<str>>, before: usize, new: &[Arc<str>]) {
-    let have = known.len().saturating_sub(before);
-    known.extend(new.iter().skip(have).cloned());
+/// Appends the names of a batch that are not known yet; returns their ids.
+fn learn(known: &mut Vec<Arc<str>>, before: usize, new: &[Arc<str>]) -> Range<u32> {
+    let first = known.len();
+    known.extend(new.iter().skip(first.saturating_sub(before)).cloned());
+    first as u32..known.len() as u32
 }

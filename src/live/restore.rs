@@ -182,7 +182,10 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     for slot in &mut slots {
         slot.learn(intake.subjects());
     }
-    let follower = Follower::new(layout.dir.clone(), Some(layout.links()), known.generations(&layout));
+    let mut follower = Follower::new(layout.dir.clone(), Some(layout.links()), known.generations(&layout));
+    follower
+        .recover(&|file| tape::extents_of(&layout, file))
+        .map_err(|source| io_error(&layout.dir.display().to_string(), source))?;
     started.files = follower.generations().len();
     started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
 

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::Ordering,
@@ -91,6 +91,9 @@ pub struct Tailer {
 /// A worker may hold the others up for so long before it must read by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Reads of the kernel's announcements before one look at the files they name.
+const ANNOUNCEMENTS_MAX: usize = 256;
+
 /// A full look at the directory may take this share of the time, so that ten thousand idle files stay cheap.
 const SCAN_SHARE: u32 = 20;
 
@@ -170,14 +173,19 @@ impl Tailer {
         if self.watch.mode() != "inotify" {
             return self.poll(&Scope::All);
         }
-        loop {
+        // Whatever was appended before now was announced before now. One look for all of it: with a look for each
+        // announcement, busy writers would keep whoever asks waiting.
+        let mut names = BTreeSet::new();
+        for _ in 0..ANNOUNCEMENTS_MAX {
             match self.watch.wait(0) {
-                Ok(Woken::Changed(scope)) => self.poll(&scope)?,
-                // The call that brought us here, or the next one.
+                Ok(Woken::Changed(Scope::Names(more))) => names.extend(more),
+                Ok(Woken::Changed(Scope::All)) => return self.poll(&Scope::All),
+                // The call of whoever asks may come before the changes he asks for.
                 Ok(Woken::Called) => {}
-                Ok(Woken::TimedOut) | Err(_) => return Ok(()),
+                Ok(Woken::TimedOut) | Err(_) => break,
             }
         }
+        self.poll(&Scope::Names(names.into_iter().collect()))
     }
 
     /// One look at the streams: what is new becomes a round.
@@ -192,6 +200,10 @@ impl Tailer {
                 return Ok(());
             }
         };
+        if !resets.is_empty() {
+            // What is gone from the disk is in the state still: from now on a restart must not need to read it.
+            self.snapshot();
+        }
         self.note(scope, resets, problems);
         if pending.is_empty() {
             return Ok(());

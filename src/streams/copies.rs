@@ -2,15 +2,14 @@
 //! what was sealed must not be folded again, and what only the copy still has must not be lost.
 
 use std::{
-    fs,
     io::{self, Read},
     os::unix::fs::FileExt,
 };
 
 use super::{
-    follow::ExtentsOf,
     generation::Generation,
     name::{self, Age, Compression},
+    poll::ExtentsOf,
     scan::Found,
     source,
 };
@@ -35,62 +34,71 @@ pub fn may_be_copy(file: &Found, of: &Generation, present: bool) -> bool {
     of.sealed > 0 && (same_stream || name::is_rotated_name(&file.name.stream, of.stream()))
 }
 
-/// How a new file's content relates to what was sealed of a generation.
-#[derive(Debug, PartialEq, Eq)]
+/// How a new file's content relates to what is known of a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Likeness {
     Different,
     /// It begins with all of it.
     Copy,
-    /// It holds a part of it from the start: a copy in the making, or one taken earlier.
-    Prefix,
+    /// All of it is a part of it from the start: a copy in the making, or one taken earlier.
+    Part,
 }
 
-/// Compares a new file with what was sealed of a generation; the cheap refusals first.
+/// Compares a new file with a generation up to an offset; the cheap refusals first. Where the original is still there
+/// its bytes decide, else the digests on the tape.
 ///
 /// # Errors
 /// A file or the tape cannot be read, or the file's packing is not finished.
-pub fn likeness(file: &Found, of: &Generation, extents_of: &ExtentsOf) -> io::Result<Likeness> {
-    let plain = file.name.compression == Compression::None;
-    if plain && file.len >= of.sealed {
+pub fn likeness(file: &Found, of: &Generation, upto: u64, extents_of: &ExtentsOf) -> io::Result<Likeness> {
+    if file.name.compression == Compression::None && file.len >= of.sealed && !of.replaced {
         let mut marker = vec![0; of.marker.len()];
-        fs::File::open(&file.path)?.read_exact_at(&mut marker, of.sealed - of.marker.len() as u64)?;
+        source::open_file(&file.path)?.read_exact_at(&mut marker, of.sealed - of.marker.len() as u64)?;
         if marker != of.marker {
             return Ok(Likeness::Different);
         }
     }
-    let likeness = compare(file, &extents_of(of.file())?)?;
-    let intact = source::identify(&of.path).is_ok_and(|(_, len)| len >= of.sealed);
-    if likeness == Likeness::Different && plain && file.len < of.sealed && intact && begins_with(of, file)? {
-        return Ok(Likeness::Prefix);
-    }
-    Ok(likeness)
+    if of.is_intact() { compare_bytes(file, of, upto) } else { compare_digests(file, &extents_of(of.file())?) }
 }
 
-/// Compares a file's bytes with the sealed extents of a generation.
-fn compare(file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
+/// Compares a file with the bytes of a generation before `upto`.
+fn compare_bytes(file: &Found, of: &Generation, upto: u64) -> io::Result<Likeness> {
+    const STEP: usize = 64 * 1024;
+    let mut original = source::open(&of.path, of.record.compression, 0)?.take(upto);
+    let mut copy = source::open(&file.path, file.name.compression, 0)?.take(upto);
+    let (mut a, mut b) = (Vec::with_capacity(STEP), Vec::with_capacity(STEP));
+    let mut same = 0;
+    loop {
+        a.clear();
+        b.clear();
+        original.by_ref().take(STEP as u64).read_to_end(&mut a)?;
+        copy.by_ref().take(STEP as u64).read_to_end(&mut b)?;
+        if !a.starts_with(&b) {
+            return Ok(Likeness::Different);
+        }
+        same += b.len();
+        if b.len() < a.len() {
+            return Ok(if same > 0 { Likeness::Part } else { Likeness::Different });
+        }
+        if a.is_empty() {
+            return Ok(Likeness::Copy);
+        }
+    }
+}
+
+/// Compares a file with the sealed extents of a generation.
+fn compare_digests(file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
     let Some(first) = extents.first().map(|extent| extent.from) else { return Ok(Likeness::Different) };
     let mut bytes = source::open(&file.path, file.name.compression, 0)?;
     io::copy(&mut bytes.by_ref().take(first), &mut io::sink())?;
-    let mut matched = 0;
-    for extent in extents {
+    for (matched, extent) in extents.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();
         let read = io::copy(&mut bytes.by_ref().take(extent.to - extent.from), &mut hasher)?;
         if read < extent.to - extent.from {
-            return Ok(if matched > 0 { Likeness::Prefix } else { Likeness::Different });
+            return Ok(if matched > 0 { Likeness::Part } else { Likeness::Different });
         }
         if hasher.finalize() != extent.data {
             return Ok(Likeness::Different);
         }
-        matched += 1;
     }
     Ok(Likeness::Copy)
-}
-
-/// Whether a generation whose bytes are still there begins with all bytes of a shorter file.
-fn begins_with(of: &Generation, file: &Found) -> io::Result<bool> {
-    let mut original = source::open(&of.path, of.record.compression, 0)?.take(file.len);
-    let mut copy = source::open(&file.path, Compression::None, 0)?.take(file.len);
-    let (mut a, mut b) = (blake3::Hasher::new(), blake3::Hasher::new());
-    let lengths = (io::copy(&mut original, &mut a)?, io::copy(&mut copy, &mut b)?);
-    Ok(lengths.0 == lengths.1 && a.finalize() == b.finalize())
 }

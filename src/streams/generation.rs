@@ -2,7 +2,12 @@ use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{name::Compression, scan::FileId};
+use super::{
+    name::Compression,
+    read,
+    scan::{FileId, Inode},
+    source,
+};
 
 /// A file as the tape first saw it. Its id names it in every extent, whatever the file is called later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,21 +30,33 @@ pub struct Generation {
     pub path: PathBuf,
     /// Everything before is on the tape. Always the start of a line.
     pub sealed: u64,
-    /// No newline between `sealed` and here.
-    pub scanned: u64,
+    /// The unterminated line after `sealed`, as far as it was searched.
+    pub partial: Partial,
     /// Size when last looked at.
     pub len: u64,
     /// Modification time when last looked at, Unix nanoseconds.
     pub modified: i64,
+    /// To be read at the next look, whatever its size says.
+    pub dirty: bool,
     /// The last bytes before `sealed`, to notice content replaced in place.
     pub marker: Vec<u8>,
+    /// Known to hold other bytes than were sealed of it.
+    pub replaced: bool,
     pub state: State,
     /// Whether the tape knows it: its record goes out with its first extent.
     pub on_tape: bool,
 }
 
+/// How far an unterminated line was searched for its end, so that a long one is not searched again from its start.
+#[derive(Clone, Debug, Default)]
+pub struct Partial {
+    pub searched_to: u64,
+    /// The last bytes before: should they change, the line was replaced.
+    pub marker: Vec<u8>,
+}
+
 /// What is to be expected of a generation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// May grow.
     Open,
@@ -50,10 +67,59 @@ pub enum State {
     Shadow { of: usize },
 }
 
-/// Bytes kept to recognise a sealed prefix.
-pub const MARKER_BYTES: u64 = 64;
+/// Bytes kept to recognise a sealed prefix: several lines, because one is often the same as the next but for a few bytes.
+pub const MARKER_BYTES: usize = 1024;
 
 impl Generation {
+    /// A file of which everything before `sealed` is known.
+    pub fn new(record: GenerationRecord, path: PathBuf, sealed: u64, state: State) -> Generation {
+        let mut generation = Generation {
+            record,
+            path,
+            sealed,
+            partial: Partial::default(),
+            len: sealed,
+            modified: 0,
+            dirty: true,
+            marker: Vec::new(),
+            replaced: false,
+            state,
+            on_tape: false,
+        };
+        generation.remember();
+        generation
+    }
+
+    /// Reads the marker from the file; without one, content replaced in place is noticed by its size only.
+    fn remember(&mut self) {
+        self.marker = read::marker(self).unwrap_or_default();
+    }
+
+    /// Moves the sealed end. `bytes`: what lies between the old end and the new one, when it is at hand.
+    pub fn advance(&mut self, to: u64, bytes: Option<&[u8]>) {
+        self.sealed = to;
+        let Some(bytes) = bytes else { return self.remember() };
+        let tail = &bytes[bytes.len().saturating_sub(MARKER_BYTES)..];
+        let kept = self.marker.len().min(MARKER_BYTES - tail.len());
+        self.marker.drain(..self.marker.len() - kept);
+        self.marker.extend_from_slice(tail);
+    }
+
+    pub fn inode(&self) -> Inode {
+        self.record.id.inode()
+    }
+
+    pub fn is_packed(&self) -> bool {
+        self.record.compression != Compression::None
+    }
+
+    /// Whether everything that was sealed is still there to be read.
+    pub fn is_intact(&self) -> bool {
+        let there = source::identify(&self.path)
+            .is_ok_and(|(id, len)| id.inode() == self.inode() && (self.is_packed() || len >= self.sealed));
+        there && self.state == State::Open && !self.replaced
+    }
+
     pub fn stream(&self) -> &Arc<str> {
         &self.record.stream
     }
@@ -64,11 +130,7 @@ impl Generation {
 
     /// Bytes written but not yet sealed: an unterminated line.
     pub fn partial_bytes(&self) -> u64 {
-        if self.state == State::Open && self.record.compression == Compression::None {
-            self.len.saturating_sub(self.sealed)
-        } else {
-            0
-        }
+        if self.state == State::Open && !self.is_packed() { self.len.saturating_sub(self.sealed) } else { 0 }
     }
 }
 

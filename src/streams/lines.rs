@@ -21,6 +21,8 @@ pub struct LineReader<R> {
     /// Offset in the file of `buffer[start]`.
     offset: u64,
     line_bytes_max: usize,
+    /// Bytes read at once.
+    chunk: usize,
     /// Bytes already skipped of a line that is too long.
     skipped: u64,
     /// Whether the skipped bytes were all blank.
@@ -53,11 +55,18 @@ impl<R: Read> LineReader<R> {
             searched: 0,
             offset,
             line_bytes_max,
+            chunk: CHUNK,
             skipped: 0,
             skipped_blank: true,
             ended: false,
             current: Current { offset, from: 0, to: 0, length: 0 },
         }
+    }
+
+    /// Reads so many bytes at once.
+    pub fn with_chunk(mut self, bytes: usize) -> Self {
+        self.chunk = bytes.max(1);
+        self
     }
 
     /// Goes to the next line; false at the end of the range. An unterminated rest is no line.
@@ -122,8 +131,8 @@ impl<R: Read> LineReader<R> {
         self.end -= self.start;
         self.searched -= self.start;
         self.start = 0;
-        if self.buffer.len() < self.end + CHUNK {
-            self.buffer.resize(self.end + CHUNK, 0);
+        if self.buffer.len() < self.end + self.chunk {
+            self.buffer.resize(self.end + self.chunk, 0);
         }
         let n = loop {
             match self.inner.read(&mut self.buffer[self.end..]) {
@@ -190,7 +199,7 @@ mod tests {
     fn whole_lines_whatever_the_read_size() {
         check(b"", "");
         check(b"a\nbb\n", "100:a 102:bb");
-        check(b"a\n\n \t\r\nb\n", "100:a 106:b");
+        check(b"a\n\n \t\r\nb\n", "100:a 107:b");
         check(b"a\ntail", "100:a");
         check(b"12345678\n123456789\nx\n", "100:12345678 109:oversize 9 119:x");
         check(b"0123456789012345678901234567890\r\nok\n", "100:oversize 32 133:ok");

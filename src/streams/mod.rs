@@ -7,10 +7,20 @@ pub mod copies;
 pub mod follow;
 /// Files known so far, and what was sealed of each.
 pub mod generation;
+/// Files that are not followed now: copies in the making, packings that are not finished.
+mod held;
 /// Whole lines of a byte range, in bounded memory.
 pub mod lines;
+/// Our hard links to every file.
+pub mod links;
+/// Files whose inode is not known: new ones, copies of what is known, and known ones that were emptied.
+mod meet;
 /// Which files of a directory are streams, by name.
 pub mod name;
+/// What a look asks, and what it finds.
+pub mod poll;
+/// What is new of one file, and whether it still continues what was sealed.
+mod read;
 /// What lies in the directory now.
 pub mod scan;
 /// Bytes of a file, plain or compressed, from an offset on.
@@ -18,8 +28,9 @@ pub mod source;
 /// Wake-ups from the kernel; hints only.
 pub mod watch;
 
-pub use follow::{Follower, Pending, Poll, Reset, ResetReason, Scope};
+pub use follow::Follower;
 pub use generation::Generation;
 pub use lines::{LineReader, RawLine};
 pub use name::Compression;
+pub use poll::{Pending, Poll, Reset, ResetReason, Scope};
 pub use scan::{FileId, Problem};

@@ -20,7 +20,20 @@ pub struct FileId {
     pub birth: Option<i64>,
 }
 
+/// Device and inode.
+pub type Inode = (u64, u64);
+
 impl FileId {
+    pub fn inode(&self) -> Inode {
+        (self.dev, self.ino)
+    }
+
+    /// Whether an inode was freed and given to another file since it was known as `before`: only where no link of ours
+    /// keeps it.
+    pub fn is_reborn(&self, before: FileId) -> bool {
+        matches!((before.birth, self.birth), (Some(a), Some(b)) if a != b)
+    }
+
     pub fn of(metadata: &fs::Metadata) -> FileId {
         let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         let birth = born.map(|since| since.as_nanos() as i64);
@@ -68,9 +81,14 @@ pub fn scan(dir: &Path) -> io::Result<(Vec<Found>, Vec<Problem>)> {
     let plain: HashSet<PathBuf> =
         found.iter().filter(|f| f.name.compression == Compression::None).map(|f| f.path.clone()).collect();
     found.retain(|f| f.name.compression == Compression::None || !plain.contains(&f.path.with_extension("")));
-    found.sort_by(|a, b| (&a.name.stream, &a.name.age, &a.path).cmp(&(&b.name.stream, &b.name.age, &b.path)));
+    oldest_first(&mut found);
     problems.sort();
     Ok((found, problems))
+}
+
+/// Sorts by stream, and the files of a stream from the oldest to the one that is appended to.
+pub fn oldest_first(found: &mut [Found]) {
+    found.sort_by(|a, b| (&a.name.stream, &a.name.age, &a.path).cmp(&(&b.name.stream, &b.name.age, &b.path)));
 }
 
 /// One path as a stream file; `None` when it vanished meanwhile.

@@ -1,8 +1,11 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::Path,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
+
+use rustix::fs::{Mode, OFlags};
 
 use super::{name::Compression, scan::FileId};
 
@@ -14,7 +17,7 @@ pub type Bytes = Box<dyn Read + Send>;
 /// # Errors
 /// The file cannot be opened, or is shorter than `from`.
 pub fn open(path: &Path, compression: Compression, from: u64) -> io::Result<Bytes> {
-    let mut file = File::open(path)?;
+    let mut file = open_file(path)?;
     match compression {
         Compression::None => {
             file.seek(SeekFrom::Start(from))?;
@@ -22,6 +25,38 @@ pub fn open(path: &Path, compression: Compression, from: u64) -> io::Result<Byte
         }
         Compression::Gzip => skip(Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))), from),
         Compression::Zstd => skip(Box::new(zstd::stream::read::Decoder::new(file)?), from),
+    }
+}
+
+/// Opens a regular file. Should something else have taken its name meanwhile, a link is refused and a pipe does not
+/// make us wait for its writer.
+///
+/// # Errors
+/// The file cannot be opened.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
+/// Reads an unpacked file from an offset on and holds no descriptor between two reads: for when very many files are read
+/// side by side.
+#[derive(Debug)]
+pub struct Reopening {
+    path: PathBuf,
+    at: u64,
+}
+
+impl Reopening {
+    pub fn new(path: &Path, from: u64) -> Reopening {
+        Reopening { path: path.to_owned(), at: from }
+    }
+}
+
+impl Read for Reopening {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = open_file(&self.path)?.read_at(buffer, self.at)?;
+        self.at += n as u64;
+        Ok(n)
     }
 }
 

@@ -2,7 +2,7 @@ use std::{collections::BTreeSet, io, os::fd::OwnedFd, path::Path, sync::Arc};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use super::follow::Scope;
+use super::poll::Scope;
 
 /// Wakes a waiting [`Watch`] from another thread.
 #[derive(Clone, Debug)]

@@ -74,8 +74,10 @@ impl Directory {
             (rounds, sealed_to, head) = (round.round + 1, round.end(), Some(round.digest));
         }
         let mut follower = Follower::new(layout.dir.clone(), None, known.generations(&layout));
+        let extents_of = |file: &str| known::extents_of(&layout, file);
         let poll = follower
-            .poll(&Scope::All, &|file| known::extents_of(&layout, file))
+            .recover(&extents_of)
+            .and_then(|()| follower.poll(&Scope::All, &extents_of))
             .map_err(|source| OpenError::Unreadable { path: layout.dir.clone(), source })?;
         let Poll { pending, resets, problems } = poll;
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();

@@ -1,6 +1,6 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
     path::{Path, PathBuf},
 };
 
@@ -130,6 +130,8 @@ pub struct Journal {
     next_round: u64,
     next_position: u64,
     prev: String,
+    /// A failed write left something that could not be cut off yet.
+    torn: bool,
 }
 
 impl Journal {
@@ -155,6 +157,7 @@ impl Journal {
             next_round: rounds.next_round,
             next_position: rounds.next_position,
             prev: rounds.prev,
+            torn: false,
         })
     }
 
@@ -170,14 +173,28 @@ impl Journal {
     pub fn append(&mut self, round: &Round) -> Result<(), TapeError> {
         let mut line = round.line();
         line.push('\n');
-        if let Err(source) = self.file.write_all(line.as_bytes()) {
-            let _ = self.file.set_len(self.bytes);
+        let written = self.cut_torn().and_then(|()| {
+            self.torn = true;
+            self.file.write_all(line.as_bytes())
+        });
+        if let Err(source) = written {
+            // Should this fail too, the next append tries it again before it writes.
+            let _ = self.cut_torn();
             return Err(TapeError::Write { path: self.path.clone(), source });
         }
+        self.torn = false;
         self.bytes += line.len() as u64;
         self.next_round += 1;
         self.next_position = round.end();
         self.prev.clone_from(&round.digest);
+        Ok(())
+    }
+
+    fn cut_torn(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.file.set_len(self.bytes)?;
+            self.torn = false;
+        }
         Ok(())
     }
 
@@ -188,23 +205,4 @@ impl Journal {
     pub fn sync_handle(&self) -> io::Result<File> {
         self.file.try_clone()
     }
-}
-
-/// The last whole round of a tape, found from its end without reading the rest.
-///
-/// # Errors
-/// The file cannot be read.
-pub fn last_round(path: &Path) -> io::Result<Option<Round>> {
-    const TAIL: u64 = 1 << 20;
-    let mut file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let len = fs::metadata(path)?.len();
-    file.seek(SeekFrom::Start(len.saturating_sub(TAIL)))?;
-    let mut tail = Vec::new();
-    io::Read::read_to_end(&mut file, &mut tail)?;
-    let Some(end) = memchr::memrchr(b'\n', &tail) else { return Ok(None) };
-    let start = memchr::memrchr(b'\n', &tail[..end]).map_or(0, |at| at + 1);
-    Ok(serde_json::from_slice(&tail[start..end]).ok())
 }

@@ -1,13 +1,23 @@
-use std::{collections::HashMap, fs, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{journal::Rounds, round::Round};
+use super::{
+    journal::Rounds,
+    round::{Extent, Round},
+};
 use crate::{
     layout::Layout,
     streams::{
         Compression, Generation,
         copies::SealedExtent,
-        follow,
         generation::{GenerationRecord, State},
+        links,
+        scan::Inode,
         source,
     },
 };
@@ -16,7 +26,8 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Known {
     records: Vec<GenerationRecord>,
-    sealed: HashMap<Arc<str>, u64>,
+    /// The last extent of each file.
+    last: HashMap<Arc<str>, Extent>,
 }
 
 impl Known {
@@ -24,64 +35,76 @@ impl Known {
     pub fn add(&mut self, round: &Round) {
         self.records.extend(round.files.iter().cloned());
         for extent in &round.extents {
-            self.sealed.insert(extent.file.clone(), extent.to);
+            self.last.insert(extent.file.clone(), extent.clone());
         }
     }
 
     /// The generations as a follower continues them.
     pub fn generations(self, layout: &Layout) -> Vec<Generation> {
-        let mut latest: HashMap<(u64, u64), usize> = HashMap::new();
+        let mut latest: HashMap<Inode, usize> = HashMap::new();
         for (index, record) in self.records.iter().enumerate() {
-            latest.insert((record.id.dev, record.id.ino), index);
+            latest.insert(record.id.inode(), index);
         }
+        let mut unlinked = Unlinked { dir: &layout.dir, names: None };
         let mut list = Vec::with_capacity(self.records.len());
         for (index, record) in self.records.into_iter().enumerate() {
-            let newest = latest.get(&(record.id.dev, record.id.ino)) == Some(&index);
-            let sealed = self.sealed.get(&record.file).copied().unwrap_or(0);
-            let (path, compression) = locate(layout, &record);
-            let record = GenerationRecord { compression, ..record };
-            let state = if newest { State::Open } else { State::Ended };
-            let mut generation = Generation {
-                record,
-                path,
-                sealed,
-                scanned: sealed,
-                len: u64::MAX,
-                modified: 0,
-                marker: Vec::new(),
-                state,
-                on_tape: true,
-            };
-            generation.marker = follow::read_marker(&generation).unwrap_or_default();
+            let inode = record.id.inode();
+            let last = self.last.get(&record.file);
+            let sealed = last.map_or(0, |extent| extent.to);
+            let (path, compression) = locate(layout, &record, &mut unlinked);
+            // A link to another inode is history that only a copy still holds: the file itself was emptied since.
+            let same = source::identify(&path).is_ok_and(|(id, _)| id.inode() == inode);
+            let state = if same && latest.get(&inode) == Some(&index) { State::Open } else { State::Ended };
+            let mut generation = Generation::new(GenerationRecord { compression, ..record }, path, sealed, state);
+            generation.on_tape = true;
+            generation.replaced = state == State::Open && !last.is_none_or(|extent| still_holds(&generation, extent));
             list.push(generation);
         }
         list
     }
 }
 
-/// Where a generation's bytes are: our link, packed or not, else the name it was first seen under.
-fn locate(layout: &Layout, record: &GenerationRecord) -> (PathBuf, Compression) {
-    for compression in [Compression::Zstd, Compression::Gzip, Compression::None] {
-        let link = follow::link_path(&layout.links(), &record.file, compression);
+/// Whether a file still ends its sealed part as it did. One that is too short, or cannot be read, says so itself when it
+/// is read.
+fn still_holds(generation: &Generation, extent: &Extent) -> bool {
+    let mut hasher = blake3::Hasher::new();
+    if generation.is_packed() {
+        return true;
+    }
+    let read = source::open(&generation.path, generation.record.compression, extent.from)
+        .and_then(|bytes| io::copy(&mut bytes.take(extent.to - extent.from), &mut hasher));
+    match read {
+        Ok(read) if read == extent.to - extent.from => hasher.finalize().to_hex().as_str() == extent.data,
+        _ => true,
+    }
+}
+
+/// Where a generation's bytes are: our link, packed or not, else the directory, under whatever name.
+fn locate(layout: &Layout, record: &GenerationRecord, unlinked: &mut Unlinked) -> (PathBuf, Compression) {
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let link = links::path(&layout.links(), &record.file, compression);
         if fs::symlink_metadata(&link).is_ok() {
             return (link, compression);
         }
     }
-    let path = layout.dir.join(&record.name);
-    let same = source::identify(&path).is_ok_and(|(id, _)| (id.dev, id.ino) == (record.id.dev, record.id.ino));
-    if !same && let Some(moved) = find_inode(layout, record) {
-        return (moved, record.compression);
-    }
-    (path, record.compression)
+    let found = unlinked.find(record.id.inode());
+    (found.unwrap_or_else(|| layout.dir.join(&record.name)), record.compression)
 }
 
-/// The inode under another name in the directory, after a rotation while nobody looked.
-fn find_inode(layout: &Layout, record: &GenerationRecord) -> Option<PathBuf> {
-    let entries = fs::read_dir(&layout.dir).ok()?;
-    entries
-        .flatten()
-        .map(|entry| entry.path())
-        .find(|path| source::identify(path).is_ok_and(|(id, _)| (id.dev, id.ino) == (record.id.dev, record.id.ino)))
+/// The directory's files by inode, read when the first file without a link is looked for.
+struct Unlinked<'a> {
+    dir: &'a Path,
+    names: Option<HashMap<Inode, PathBuf>>,
+}
+
+impl Unlinked<'_> {
+    fn find(&mut self, inode: Inode) -> Option<PathBuf> {
+        let names = self.names.get_or_insert_with(|| {
+            let entries = fs::read_dir(self.dir).into_iter().flatten().flatten().map(|entry| entry.path());
+            entries.filter_map(|path| Some((source::identify(&path).ok()?.0.inode(), path))).collect()
+        });
+        names.get(&inode).cloned()
+    }
 }
 
 /// The sealed extents of one file, in order.

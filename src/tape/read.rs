@@ -143,24 +143,46 @@ fn cursors(source: &RoundSource, line_bytes_max: usize) -> Vec<Cursor<'_>> {
     for extent in &source.extents {
         streams.entry(extent.stream.as_bytes()).or_default().push(extent);
     }
+    let reading = Reading {
+        round: source.round,
+        line_bytes_max,
+        chunk: (BUFFERS_BYTES / streams.len().max(1)).clamp(CHUNK_MIN, CHUNK_MAX),
+        reopen: streams.len() > DESCRIPTORS_MAX,
+    };
     streams
         .into_values()
         .map(|mut extents| {
             extents.reverse();
-            Cursor { round: source.round, extents, open: None, high: Nanos::MIN, line_bytes_max }
+            Cursor { reading, extents, open: None, high: Nanos::MIN }
         })
         .collect()
 }
 
+/// Read buffers of all streams of a round together, and the bounds of one.
+const BUFFERS_BYTES: usize = 64 << 20;
+const CHUNK_MIN: usize = 8 << 10;
+const CHUNK_MAX: usize = 256 << 10;
+
+/// More streams than this in a round are read without holding their files open.
+const DESCRIPTORS_MAX: usize = 128;
+
+/// How the streams of a round are read.
+#[derive(Clone, Copy)]
+struct Reading {
+    round: Option<u64>,
+    line_bytes_max: usize,
+    chunk: usize,
+    reopen: bool,
+}
+
 /// A stream's place within a round.
 struct Cursor<'a> {
-    round: Option<u64>,
+    reading: Reading,
     /// Extents not yet begun, the next one last.
     extents: Vec<&'a ExtentSource>,
     open: Option<Open<'a>>,
     /// The largest usable `ts` of this stream in the round so far.
     high: Nanos,
-    line_bytes_max: usize,
 }
 
 struct Open<'a> {
@@ -183,11 +205,15 @@ impl<'a> Cursor<'a> {
                         let digest = open.reader.digest().to_hex();
                         let extent = open.extent;
                         if extent.data.as_deref().is_some_and(|sealed| sealed != digest.as_str()) {
-                            return Err(damaged(extent, self.round, "the bytes are not those that were sealed"));
+                            return Err(damaged(
+                                extent,
+                                self.reading.round,
+                                "the bytes are not those that were sealed",
+                            ));
                         }
                         self.open = None;
                     }
-                    Err(error) => return Err(damaged(open.extent, self.round, &error.to_string())),
+                    Err(error) => return Err(damaged(open.extent, self.reading.round, &error.to_string())),
                 }
             }
             let Some(extent) = self.extents.pop() else { return Ok(false) };
@@ -198,10 +224,15 @@ impl<'a> Cursor<'a> {
     fn begin(&self, extent: &'a ExtentSource) -> Result<Open<'a>, ReadError> {
         let bytes: source::Bytes = match &extent.bytes {
             ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
+            ExtentBytes::File(path, Compression::None) if self.reading.reopen => {
+                Box::new(source::Reopening::new(path, extent.from))
+            }
             ExtentBytes::File(path, compression) => source::open(path, *compression, extent.from)
-                .map_err(|error| damaged(extent, self.round, &format!("{}: {error}", path.display())))?,
+                .map_err(|error| damaged(extent, self.reading.round, &format!("{}: {error}", path.display())))?,
         };
-        let reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, self.line_bytes_max);
+        let len = extent.to - extent.from;
+        let reader = LineReader::new(bytes.take(len), extent.from, self.reading.line_bytes_max)
+            .with_chunk(self.reading.chunk.min(len as usize));
         let place = Place { stream: extent.stream.clone(), file: extent.file.clone(), offset: extent.from };
         Ok(Open { extent, reader, place })
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     directory::{self, OpenError},
     journal::{Rounds, TapeError},
-    known::Known,
+    known::{self, Known},
     read::{ExtentBytes, RoundSource},
     round::Round,
 };
@@ -86,7 +86,8 @@ pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, 
             Err(error) => return Err(error.into()),
         }
     }
-    let follower = Follower::new(layout.dir.clone(), None, known.generations(layout));
+    let mut follower = Follower::new(layout.dir.clone(), None, known.generations(layout));
+    let _ = follower.recover(&|file| known::extents_of(layout, file)); // What stays lost is found below.
     for round in &rounds {
         verify_round(&directory::source(&follower, round), round, &mut report, &mut progress);
     }

@@ -1,0 +1,248 @@
+use std::{path::Path, sync::Arc};
+
+use super::{
+    copies::{self, Likeness},
+    follow::Follower,
+    generation::{Generation, GenerationRecord, State},
+    links,
+    name::{Age, Compression},
+    poll::{ExtentsOf, Poll, ResetReason},
+    scan::{self, Found, Problem},
+    source,
+};
+
+/// What a new file continues.
+enum Kin {
+    /// Nothing that is known.
+    None,
+    /// It holds all lines of a generation before `from`, and perhaps more.
+    Copy { of: usize, from: u64 },
+    /// It holds a part of a generation, and nothing else.
+    Part { of: usize },
+}
+
+impl Follower {
+    /// A file whose inode is not known: a copy of something known, or a new generation.
+    pub(super) fn meet(&mut self, file: &Found, extents_of: &ExtentsOf, poll: &mut Poll) {
+        let still = self.held.keeps_still(file) && file.name.age == Age::Live;
+        if file.len == 0 || (self.held.waits(file, &mut poll.problems) && !still) {
+            return;
+        }
+        match self.kin(file, extents_of, poll) {
+            Ok(Kin::None) => self.begin(file, 0, State::Open, extents_of, poll),
+            // A name that producers append to, and nobody is writing it: a file that happens to begin like an old one.
+            Ok(Kin::Part { .. }) if still => self.begin(file, 0, State::Open, extents_of, poll),
+            Ok(Kin::Part { of }) => {
+                self.adopt(of, &file.path, file.name.compression, false);
+                self.held.hold(file, None, Some(of));
+            }
+            Ok(Kin::Copy { of, from }) => {
+                let stays = self.is_followed(of) && self.present.contains(&self.generations[of].inode());
+                if !stays {
+                    self.adopt(of, &file.path, file.name.compression, true);
+                }
+                let state = if stays { State::Shadow { of } } else { State::Open };
+                self.begin(file, from, state, extents_of, poll);
+            }
+            Err(error) => {
+                poll.problems.push(Problem { path: file.path.clone(), what: error.to_string() });
+                self.held.hold(file, Some(error.to_string()), None);
+            }
+        }
+    }
+
+    /// What a new file continues: the newest generation first.
+    fn kin(&self, file: &Found, extents_of: &ExtentsOf, poll: &Poll) -> std::io::Result<Kin> {
+        let mut kin = Kin::None;
+        for (index, generation) in self.generations.iter().enumerate().rev() {
+            let present = self.present.contains(&generation.inode());
+            if !generation.on_tape || !copies::may_be_copy(file, generation, present) {
+                continue;
+            }
+            let from = poll.end_of(index, generation.sealed);
+            match (copies::likeness(file, generation, from, extents_of)?, &kin) {
+                (Likeness::Copy, _) => return Ok(Kin::Copy { of: index, from }),
+                (Likeness::Part, Kin::None) => kin = Kin::Part { of: index },
+                _ => {}
+            }
+        }
+        Ok(kin)
+    }
+
+    /// Makes a generation of a file, to be read from `from` on.
+    fn begin(&mut self, file: &Found, from: u64, state: State, extents_of: &ExtentsOf, poll: &mut Poll) {
+        self.held.release(file.id.inode());
+        let record = GenerationRecord {
+            file: self.next_file_id(),
+            stream: Arc::from(file.name.stream.as_str()),
+            name: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            id: file.id,
+            compression: file.name.compression,
+        };
+        let path = self.link(&record, &file.path, poll);
+        let packed = record.compression != Compression::None;
+        let mut generation = Generation::new(record, path, from, state);
+        generation.len = file.len;
+        generation.modified = file.modified;
+        let index = self.add(generation);
+        let found = poll.pending.len();
+        self.collect(index, Some(file), extents_of, poll);
+        // A packed file with nothing new (or not finished) is no generation: what it holds is known already.
+        if packed && state == State::Open && poll.pending.len() == found {
+            self.undo(index, file);
+        }
+    }
+
+    /// Takes back the generation that was just made of a packed file.
+    fn undo(&mut self, index: usize, file: &Found) {
+        debug_assert_eq!(index + 1, self.generations.len(), "only the last one can be taken back");
+        let Some(generation) = self.generations.pop() else { return };
+        self.by_inode.remove(&generation.inode());
+        if self.links.is_some() && generation.path.parent() != Some(&self.dir) {
+            // Should it stay, the next generation of this id replaces it.
+            let _ = links::remove(&generation.path);
+        }
+        if !self.held.has(file.id.inode()) {
+            self.held.hold(file, None, None);
+        }
+    }
+
+    /// The same inode, emptied and written anew: a generation of its own, from the start. Copies of what it held before
+    /// now hold the only lines after what was sealed.
+    pub(super) fn restart(&mut self, ended: usize, extents_of: &ExtentsOf, poll: &mut Poll) {
+        let old = &self.generations[ended];
+        let (path, mut record) = (old.path.clone(), old.record.clone());
+        if let Ok((id, _)) = source::identify(&path) {
+            record.id = id;
+            record.file = self.next_file_id();
+            let path = self.link(&record, &path, poll);
+            let new = self.add(Generation::new(record, path, 0, State::Open));
+            self.collect(new, None, extents_of, poll);
+        }
+        self.release_copies(ended, extents_of, poll);
+    }
+
+    fn release_copies(&mut self, of: usize, extents_of: &ExtentsOf, poll: &mut Poll) {
+        // Looked at anew by the same poll, or by the next full one.
+        self.held.release_parts(of);
+        for index in 0..self.generations.len() {
+            if self.generations[index].state != (State::Shadow { of }) {
+                continue;
+            }
+            let likeness = self.likeness_of_shadow(index, of, extents_of);
+            let sealed = self.generations[of].sealed;
+            let shadow = &mut self.generations[index];
+            let (path, compression) = (shadow.path.clone(), shadow.record.compression);
+            if matches!(likeness, Ok(Likeness::Copy)) {
+                shadow.state = State::Open;
+                shadow.advance(sealed, None);
+                self.adopt(of, &path, compression, true);
+                self.collect(index, None, extents_of, poll);
+                continue;
+            }
+            // Taken before the last sealed line: it has nothing new.
+            shadow.state = State::Ended;
+            let inode = shadow.inode();
+            self.by_inode.remove(&inode);
+            self.adopt(of, &path, compression, false);
+        }
+    }
+
+    fn likeness_of_shadow(&self, shadow: usize, of: usize, extents_of: &ExtentsOf) -> std::io::Result<Likeness> {
+        let (shadow, of) = (&self.generations[shadow], &self.generations[of]);
+        let (id, len) = source::identify(&shadow.path)?;
+        let name = super::name::StreamFile {
+            stream: shadow.stream().to_string(),
+            age: Age::Archived,
+            compression: shadow.record.compression,
+        };
+        let file = Found { path: shadow.path.clone(), name, id, len, modified: 0 };
+        copies::likeness(&file, of, of.sealed, extents_of)
+    }
+
+    /// Looks for sealed history that is not where it was: emptied or replaced while nobody looked, and perhaps still held
+    /// by a copy in the directory. To be called before anything sealed is read.
+    ///
+    /// # Errors
+    /// The directory, a file or the tape cannot be read.
+    pub fn recover(&mut self, extents_of: &ExtentsOf) -> std::io::Result<()> {
+        let mut lost = Vec::new();
+        let mut poll = Poll::default();
+        for index in 0..self.generations.len() {
+            let generation = &self.generations[index];
+            let found = source::identify(&generation.path);
+            let short = !generation.is_packed() && found.as_ref().is_ok_and(|(_, len)| *len < generation.sealed);
+            if found.is_ok() && !short && !generation.replaced {
+                continue;
+            }
+            lost.push(index);
+            if generation.state == State::Open {
+                let reborn = found.is_ok_and(|(id, _)| id.is_reborn(generation.record.id));
+                let reason = match (reborn, short) {
+                    (true, _) => ResetReason::Identity,
+                    (false, true) => ResetReason::Truncated,
+                    (false, false) => ResetReason::Rewritten,
+                };
+                self.reset(index, reason, &mut poll);
+            }
+        }
+        self.resets.append(&mut poll.resets);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let (found, _) = scan::scan(&self.dir)?;
+        for file in &found {
+            if self.by_inode.contains_key(&file.id.inode()) {
+                continue;
+            }
+            for &of in lost.iter().rev() {
+                self.recover_from(file, of, extents_of);
+            }
+        }
+        Ok(())
+    }
+
+    fn recover_from(&mut self, file: &Found, of: usize, extents_of: &ExtentsOf) {
+        let lost = &self.generations[of];
+        if file.id.inode() == lost.inode() || !copies::may_be_copy(file, lost, false) {
+            return;
+        }
+        // A file that cannot be read is met, and reported, by the first look.
+        match copies::likeness(file, lost, lost.sealed, extents_of) {
+            Ok(Likeness::Copy) => self.adopt(of, &file.path, file.name.compression, true),
+            Ok(Likeness::Part) => self.adopt(of, &file.path, file.name.compression, false),
+            Ok(Likeness::Different) | Err(_) => {}
+        }
+    }
+
+    /// History that only a copy still holds is read from the copy. One that holds only a part is better than nothing,
+    /// and gives way to a whole one.
+    fn adopt(&mut self, of: usize, copy: &Path, compression: Compression, whole: bool) {
+        let old = &self.generations[of];
+        // One that lies in the directory and was emptied just now is reset first, by the next look.
+        if self.is_followed(of) && (old.is_intact() || self.present.contains(&old.inode())) {
+            return;
+        }
+        let from_copy = source::identify(&old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
+        if !whole && from_copy {
+            return;
+        }
+        let linked = self.links.as_ref().and_then(|links| {
+            let inode = source::identify(copy).ok()?.0.inode();
+            links::make(links, old.file(), compression, copy, inode).ok()
+        });
+        let path = linked.unwrap_or_else(|| copy.to_owned());
+        let old = &mut self.generations[of];
+        old.path = path;
+        old.record.compression = compression;
+        old.state = State::Ended;
+        let inode = old.inode();
+        if self.by_inode.get(&inode) == Some(&of) {
+            self.by_inode.remove(&inode);
+        }
+    }
+
+    fn is_followed(&self, index: usize) -> bool {
+        self.generations[index].state == State::Open
+    }
+}

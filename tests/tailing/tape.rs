@@ -1,0 +1,156 @@
+use std::{io::Write as _, path::Path, sync::Arc};
+
+use proptest::prelude::*;
+use runtape::{
+    fold::{Batch, Intake},
+    layout::Layout,
+    policy::InForce,
+    streams::{Follower, Poll, Scope},
+    tape::{Directory, Journal, RoundSource, Until, extents_of, read_round, seal},
+};
+
+use crate::support::Events;
+
+/// 2026-01-01, Unix nanoseconds: when every round is sealed.
+const NOW: i64 = 1_767_225_600_000_000_000;
+
+/// Appends and rounds in process, as the owner of a directory makes them.
+struct Owner {
+    layout: Layout,
+    follower: Follower,
+    journal: Journal,
+    intake: Intake,
+    read: Lines,
+}
+
+impl Owner {
+    fn new(dir: &Path) -> Owner {
+        let layout = Layout::new(dir);
+        std::fs::create_dir_all(layout.links()).expect("our folder");
+        Owner {
+            follower: Follower::new(dir.to_owned(), Some(layout.links()), Vec::new()),
+            journal: Journal::open(&layout.tape(), |_| ()).expect("a new tape"),
+            layout,
+            intake: Intake::new(Arc::<InForce>::default()),
+            read: Vec::new(),
+        }
+    }
+
+    fn append(&self, stream: &str, bytes: &[u8]) {
+        let path = self.layout.stream(stream);
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a stream");
+        file.write_all(bytes).expect("a write");
+    }
+
+    /// A look at the directory, sealed and read from memory.
+    fn round(&mut self) {
+        let layout = self.layout.clone();
+        let poll = self.follower.poll(&Scope::All, &|file| extents_of(&layout, file)).expect("a look");
+        let Poll { pending, resets, problems } = poll;
+        assert!(resets.is_empty() && problems.is_empty(), "{resets:?} {problems:?}");
+        if pending.is_empty() {
+            return;
+        }
+        let sealed = seal::seal(&self.journal, &self.follower, &pending, NOW).expect("a round");
+        self.journal.append(&sealed.round).expect("the tape is written");
+        pending.iter().for_each(|range| self.follower.sealed(range));
+        read(&sealed.source, &mut self.intake, &mut self.read);
+    }
+}
+
+/// What became of each line, by position.
+type Lines = Vec<(u64, String)>;
+
+/// Reads a round and keeps what every line became.
+fn read(source: &RoundSource, intake: &mut Intake, lines: &mut Lines) {
+    let done = read_round(source, intake, Until::End, &mut |batch| keep(&batch, lines)).expect("a readable round");
+    assert!(done);
+}
+
+fn keep(batch: &Batch, lines: &mut Lines) {
+    for entry in &batch.entries {
+        let run = entry.event.run_id.map_or("", |text| batch.text(text));
+        lines.push((entry.position, format!("{:?} {run}", entry.event.time)));
+    }
+    for reject in &batch.rejects {
+        lines.push((reject.position, format!("rejected at {}", reject.place.offset)));
+    }
+    // Rejects stand beside the events of a batch; where a batch ends is nobody's business.
+    lines.sort_by_key(|line| line.0);
+}
+
+/// What the files give when they are read back along the tape.
+fn read_back(layout: &Layout) -> (Lines, u64) {
+    let directory = Directory::open(layout.clone(), Some(NOW)).expect("a directory");
+    let (mut intake, mut lines) = (Intake::new(Arc::<InForce>::default()), Vec::new());
+    for source in directory.rounds(0).expect("a tape") {
+        read(&source.expect("a round"), &mut intake, &mut lines);
+    }
+    (lines, intake.position())
+}
+
+fn some_line() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => (0u32..50, 0u32..4, 0u32..5000).prop_map(|(run, agent, s)| format!(
+            "{{\"ts\":{},\"run_id\":\"r{run}\",\"agent\":\"a{agent}\",\"latency_ms\":1}}\n", 1_767_000_000 + s
+        )),
+        2 => (0u32..50, -90i32..90).prop_map(|(run, bps)| format!("{{\"run_id\":\"r{run}\",\"realized_pnl_bps\":{bps}}}\n")),
+        1 => Just("broken\n".to_owned()),
+        1 => Just("  \n".to_owned()),
+    ]
+}
+
+fn some_lines() -> impl Strategy<Value = String> {
+    prop::collection::vec(some_line(), 1..40).prop_map(|lines| lines.concat())
+}
+
+/// Cuts bytes at these places, anywhere in a line.
+fn pieces<'a>(bytes: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+    let mut at: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).chain([0, bytes.len()]).collect();
+    at.sort_unstable();
+    at.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn one_stream_gives_the_same_lines_however_it_arrives(
+        text in some_lines(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+    ) {
+        let (whole, split) = (Events::new(), Events::new());
+        let mut once = Owner::new(whole.path());
+        once.append("s", text.as_bytes());
+        once.round();
+        let mut bit_by_bit = Owner::new(split.path());
+        for piece in pieces(text.as_bytes(), &cuts) {
+            bit_by_bit.append("s", piece);
+            bit_by_bit.round();
+        }
+        prop_assert_eq!(&bit_by_bit.read, &once.read);
+        let (lines, position) = read_back(&bit_by_bit.layout);
+        prop_assert_eq!(&lines, &once.read);
+        prop_assert_eq!(position, once.intake.position());
+        prop_assert!(position > 0 || text.trim().is_empty());
+    }
+
+    #[test]
+    fn several_streams_read_back_as_they_were_read_first(
+        texts in prop::collection::vec(some_lines(), 2..4),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let events = Events::new();
+        let mut owner = Owner::new(events.path());
+        let parts: Vec<Vec<&[u8]>> = texts.iter().map(|text| pieces(text.as_bytes(), &cuts)).collect();
+        for step in 0..cuts.len() + 1 {
+            for (stream, parts) in parts.iter().enumerate() {
+                owner.append(&format!("s{stream}"), parts[step]);
+            }
+            owner.round();
+        }
+        let (lines, position) = read_back(&owner.layout);
+        prop_assert_eq!(lines, owner.read);
+        prop_assert_eq!(position, owner.intake.position());
+    }
+}
