@@ -2,13 +2,25 @@
 
 /// The house as `src/lib.rs` describes it.
 mod architecture;
+/// Consumers that only tests register.
+mod cast;
+/// What people type, and what they are told.
+mod cli;
+/// What kills and failures leave.
+mod crash;
+/// Bytes that are not what they were.
+mod damage;
 /// The output for every sample, kept as files.
 mod golden;
 /// The server over real sockets.
 mod http;
+/// The laws of the fold.
+mod laws;
 /// The pages as Prometheus and its tools read them.
 mod prometheus;
 /// Real processes, directories and requests.
 mod support;
 /// Whatever happens to the files: nothing lost, nothing folded twice, or said aloud.
 mod tailing;
+/// A server whose words are kept.
+mod talk;

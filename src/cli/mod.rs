@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{layout::Layout, tape::OpenError};
+use crate::{layout::Layout, live::StartError, serve::ServeError, tape::OpenError};
 
 /// Lines from standard input to a stream.
 mod append;
@@ -125,9 +125,14 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
 
 /// 2 when what was typed is wrong, 3 when it could not be done.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let open = match error.downcast_ref::<ServeError>() {
+        Some(ServeError::NeedsToken(_)) => return 2,
+        Some(ServeError::Start(StartError::Open(open))) => Some(open),
+        _ => error.downcast_ref::<OpenError>(),
+    };
     let usage = error.downcast_ref::<Usage>().is_some()
         || error.downcast_ref::<crate::policy::PolicyError>().is_some()
-        || matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Missing(_) | OpenError::NotDirectory(_)));
+        || matches!(open, Some(OpenError::Missing(_) | OpenError::NotDirectory(_)));
     if usage { 2 } else { 3 }
 }
 

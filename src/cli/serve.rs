@@ -1,4 +1,10 @@
-use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -65,29 +71,35 @@ impl Serve {
         let layout = self.events.layout();
         let config = Config { layout: layout.clone(), registry: REGISTRY, clock: Clock::system(), cadence };
         let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
-        let started = server.started();
-        println!("runtape serves {} on http://{}", layout.dir.display(), server.address());
-        if started.rounds == 0 {
-            println!("no tape yet: everything in the directory is read from its start");
-        } else {
-            println!(
-                "found a tape of {} lines in {} rounds, {} files",
-                human::count(started.sealed_to),
-                human::count(started.rounds),
-                human::count(started.files as u64)
-            );
-            let restored: Vec<String> =
-                started.restored.iter().map(|(name, at)| format!("{name} {}", human::count(*at))).collect();
-            println!("restored to: {}", restored.join(", "));
-        }
-        for passed in &started.passed_over {
-            println!("passed over {passed}");
-        }
-        println!("try: curl -s http://{}/metrics | grep agent_", server.address());
+        greet(&layout.dir, &server);
         server.run()?;
-        println!("stopped; everything is saved");
+        say("stopped; everything is saved");
         Ok(Found::Nothing)
     }
+}
+
+/// What was found, for whoever started it.
+fn greet(dir: &Path, server: &Server) {
+    let started = server.started();
+    say(format!("runtape serves {} on http://{}", dir.display(), server.address()));
+    if started.rounds == 0 {
+        say("no tape yet: everything in the directory is read from its start");
+    } else {
+        let (lines, rounds) = (human::count(started.sealed_to), human::count(started.rounds));
+        say(format!("found a tape of {lines} lines in {rounds} rounds, {} files", human::count(started.files as u64)));
+        let restored: Vec<String> =
+            started.restored.iter().map(|(name, at)| format!("{name} {}", human::count(*at))).collect();
+        say(format!("restored to: {}", restored.join(", ")));
+    }
+    for passed in &started.passed_over {
+        say(format!("passed over {passed}"));
+    }
+    say(format!("try: curl -s http://{}/metrics | grep agent_", server.address()));
+}
+
+/// A line on standard output; a server goes on when nobody reads it.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Logs to standard error; `RUNTAPE_LOG` says how much.

@@ -23,6 +23,11 @@ pub struct Emitted {
 }
 
 impl Emitted {
+    /// `subject` is the name of the decision's subject, `policy` the one it was made under.
+    pub fn new(decision: Decision, subject: Arc<str>, policy: Arc<InForce>) -> Emitted {
+        Emitted { decision, subject, policy }
+    }
+
     /// The written form.
     pub fn line(&self) -> DecisionLine {
         self.decision.line(&self.subject, &self.policy.hash)
@@ -47,8 +52,8 @@ pub trait Slot: Send {
     fn position(&self) -> u64;
     fn subjects(&self) -> &Subjects;
 
-    /// Folds the part of a batch that lies at or past the slot's position, merged with the decisions heard in it
-    /// (sorted by position, then list order). Names in the batch are learnt in any case.
+    /// Folds the part of a batch that lies at or past the slot's position, merged with the decisions heard in it (each
+    /// list sorted by position; those of other positions are left alone). Names in the batch are learnt in any case.
     ///
     /// # Panics
     /// When the batch begins past the slot's position: a gap would be silently skipped history.
@@ -124,7 +129,8 @@ impl<C: Consumer> Slot for Held<C> {
         let mut emitted = Vec::new();
         let skip = batch.entries.partition_point(|entry| entry.position < self.position);
         let mut entries = &batch.entries[skip..];
-        let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| from_position(list, self.position)).collect();
+        let due = self.position..batch.next;
+        let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| within(list, &due)).collect();
         while let Some(position) = next_position(entries, &voices) {
             let here = entries.partition_point(|entry| entry.position == position);
             let (now, later) = entries.split_at(here);
@@ -196,7 +202,7 @@ impl<C: Consumer> Held<C> {
         self.touched.extend(out.touched.drain(..));
         emitted.extend(out.list.drain(..).map(|decision| {
             let subject = self.subjects.shared(decision.subject);
-            Emitted { decision, subject, policy: batch.policy.clone() }
+            Emitted::new(decision, subject, batch.policy.clone())
         }));
     }
 }
@@ -206,8 +212,11 @@ fn heard_time(voices: &[&[Emitted]], position: u64) -> Option<Nanos> {
     first.decision.tape_time
 }
 
-fn from_position(list: &[Emitted], position: u64) -> &[Emitted] {
-    &list[list.partition_point(|emitted| emitted.decision.cause < position)..]
+/// Decisions of some positions: whoever is heard may be ahead, or say again what was heard before.
+fn within<'a>(list: &'a [Emitted], positions: &Range<u64>) -> &'a [Emitted] {
+    let from = list.partition_point(|emitted| emitted.decision.cause < positions.start);
+    let rest = &list[from..];
+    &rest[..rest.partition_point(|emitted| emitted.decision.cause < positions.end)]
 }
 
 fn next_position(entries: &[Entry], voices: &[&[Emitted]]) -> Option<u64> {

@@ -46,6 +46,8 @@ pub struct Keeper {
     /// Decisions of each consumer, in list order; rejects last.
     pub own: Vec<OwnLines>,
     pub snapshots: Snapshots,
+    /// A sync failed.
+    pub poisoned: bool,
 }
 
 /// What waits to be written.
@@ -72,7 +74,10 @@ impl Keeper {
             while let Ok(message) = self.inbox.try_recv() {
                 waiting.take(message);
             }
-            if self.status.troubles().not_durable.is_none() {
+            if self.poisoned {
+                // Nothing more is written: all of it is made again from the tape at the next start.
+                waiting = Waiting { stop: waiting.stop, ..Waiting::default() };
+            } else {
                 self.keep(&mut waiting);
             }
             if waiting.stop {
@@ -84,21 +89,33 @@ impl Keeper {
     fn keep(&mut self, waiting: &mut Waiting) {
         if waiting.sealed_to > self.status.durable.load(Ordering::Acquire) {
             if let Err(error) = self.sync(waiting) {
-                // After a failed sync the kernel may call lost pages clean: a second try would prove nothing.
-                let what = format!("a sync failed, nothing is acknowledged any more; restart runtape: {error}");
-                tracing::error!("{what}");
-                return self.status.trouble(|troubles| troubles.not_durable = Some(what));
+                return self.poison(&error);
             }
             waiting.files.clear();
             waiting.new_links = false;
             self.status.durable.store(waiting.sealed_to, Ordering::Release);
         }
-        let written = self.write_lines(waiting).and_then(|()| self.write_snapshots(waiting));
+        let written = self.write_lines(waiting);
+        if written.is_ok()
+            && !waiting.snapshots.is_empty()
+            && let Err(error) = self.own.iter().try_for_each(OwnLines::sync)
+        {
+            return self.poison(&error);
+        }
+        let written = written.and_then(|()| self.write_snapshots(waiting));
         let trouble = written.err().map(|error| format!("cannot write below .runtape: {error}"));
         if let Some(trouble) = &trouble {
             tracing::warn!("{trouble}; it is tried again");
         }
         self.status.trouble(|troubles| troubles.store = trouble);
+    }
+
+    /// After a failed sync the kernel may call lost pages clean: a second try would prove nothing.
+    fn poison(&mut self, error: &io::Error) {
+        let what = format!("a sync failed, nothing is acknowledged any more; restart runtape: {error}");
+        tracing::error!("{what}");
+        self.poisoned = true;
+        self.status.trouble(|troubles| troubles.not_durable = Some(what));
     }
 
     fn sync(&self, waiting: &Waiting) -> io::Result<()> {
@@ -129,13 +146,7 @@ impl Keeper {
     }
 
     /// A state is only written once the lines made on the way to it are durable: restored, it would not make them again.
-    fn write_snapshots(&mut self, waiting: &mut Waiting) -> io::Result<()> {
-        if waiting.snapshots.is_empty() {
-            return Ok(());
-        }
-        for own in &self.own {
-            own.sync()?;
-        }
+    fn write_snapshots(&self, waiting: &mut Waiting) -> io::Result<()> {
         let durable = self.status.durable.load(Ordering::Acquire);
         while let Some((snapshot, consumer)) = waiting.snapshots.first() {
             if snapshot.header.position <= durable {
@@ -159,7 +170,11 @@ impl Waiting {
                 self.new_links |= new_links;
             }
             ToKeeper::Lines { file, mut lines } => self.lines.entry(file).or_default().append(&mut lines),
-            ToKeeper::Snapshot { snapshot, consumer } => self.snapshots.push((snapshot, consumer)),
+            ToKeeper::Snapshot { snapshot, consumer } => {
+                // Of those that could not be written yet the newest is enough.
+                self.snapshots.retain(|(older, _)| older.header.of != snapshot.header.of);
+                self.snapshots.push((snapshot, consumer));
+            }
             ToKeeper::Stop => self.stop = true,
         }
     }

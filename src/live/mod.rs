@@ -7,10 +7,20 @@
 //!   └── sealed rounds, rejects ──────────────────┴──► keeper: sync, then write
 //! ```
 
+/// What a consumer heard of another.
+mod hearing;
 /// Syncs streams and tape, then writes what stands on them.
 mod keeper;
+/// Handing batches to workers, and what happens to one that has no room for them.
+mod links;
+/// What a consumer shows.
+mod look;
+/// The sealed history, for a worker that reads it by itself.
+mod reader;
 /// Bringing everything back to where it stood.
 mod restore;
+/// Everything that happens before the threads run.
+mod start;
 /// What is known of a running fold from outside: positions, health, problems.
 pub mod status;
 /// Follows the streams, seals rounds, hands batches on.
@@ -21,6 +31,7 @@ mod worker;
 use std::{
     sync::{
         Arc,
+        atomic::Ordering,
         mpsc::{self, Sender},
     },
     thread::JoinHandle,
@@ -29,13 +40,13 @@ use std::{
 
 use thiserror::Error;
 
-pub use restore::Started;
+pub use look::Look;
+pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
 pub use tailer::Cadence;
-pub use worker::Look;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Stopwatch},
     fold::{Batch, Registration},
     layout::Layout,
     store::{Lock, LockError},
@@ -82,7 +93,7 @@ pub struct Live {
     status: Arc<Status>,
     tailer: Sender<tailer::Request>,
     waker: Waker,
-    workers: Vec<worker::Handle>,
+    workers: Vec<look::Handle>,
     threads: Vec<JoinHandle<()>>,
     keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
     pub started: Started,
@@ -98,7 +109,7 @@ impl Live {
     /// # Errors
     /// The directory is missing or held by another process, or its history cannot be continued.
     pub fn start(config: Config) -> Result<Live, StartError> {
-        restore::start(config)
+        start::start(config)
     }
 
     pub fn status(&self) -> &Arc<Status> {
@@ -114,10 +125,16 @@ impl Live {
         answer.recv_timeout(LOOK_TIMEOUT).ok()
     }
 
-    /// What every consumer shows now, in list order; of one that does not answer in time, what it last showed.
+    /// What every consumer shows now, in list order; of one that does not answer in time, what it last showed. Nothing
+    /// before the history was read: a counter must not be seen at less than it was before a restart.
     pub fn look_at_consumers(&self) -> Vec<Arc<Look>> {
-        let asked: Vec<_> = self.workers.iter().map(worker::Handle::ask).collect();
-        asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, LOOK_TIMEOUT)).collect()
+        if !self.status.caught_up.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let asked: Vec<_> = self.workers.iter().map(look::Handle::ask).collect();
+        let watch = Stopwatch::start();
+        let left = || LOOK_TIMEOUT.saturating_sub(watch.elapsed());
+        asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, left())).collect()
     }
 
     /// Reads what is left, writes final snapshots, and ends all threads.

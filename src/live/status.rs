@@ -56,6 +56,20 @@ pub struct ConsumerStatus {
     pub at_head: AtomicI64,
     /// Position of its newest snapshot.
     pub snapshot: AtomicU64,
+    /// Why it stays down until the program is started again.
+    down: Mutex<Option<String>>,
+}
+
+impl ConsumerStatus {
+    /// Why it stays down, if it does.
+    pub fn down(&self) -> Option<String> {
+        lock(&self.down).clone()
+    }
+
+    pub(super) fn stay_down(&self, why: String) {
+        self.up.store(false, Ordering::Release);
+        *lock(&self.down) = Some(why);
+    }
 }
 
 /// What intake counted, at one moment.
@@ -84,6 +98,7 @@ impl Status {
             panics: AtomicU64::new(0),
             at_head: AtomicI64::new(0),
             snapshot: AtomicU64::new(0),
+            down: Mutex::default(),
         };
         Status {
             head: AtomicU64::new(0),
@@ -104,17 +119,23 @@ impl Status {
         self.stopping.store(true, Ordering::Release);
     }
 
+    /// The tape grew. Those who stood at its end did so until now: their lag counts from here.
+    pub(super) fn grow(&self, end: u64, now: Nanos) {
+        let before = self.head.fetch_max(end, Ordering::AcqRel);
+        for consumer in &self.consumers {
+            if consumer.position.load(Ordering::Acquire) >= before {
+                consumer.at_head.store(now, Ordering::Release);
+            }
+        }
+    }
+
     /// A copy of what is wrong now.
     pub fn troubles(&self) -> Troubles {
-        self.lock().clone()
+        lock(&self.troubles).clone()
     }
 
     pub(super) fn trouble(&self, change: impl FnOnce(&mut Troubles)) {
-        change(&mut self.lock());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Troubles> {
-        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
+        change(&mut lock(&self.troubles));
     }
 
     /// Why the fold is not to be relied on now; empty when it is.
@@ -122,11 +143,14 @@ impl Status {
         const BEHIND_MAX: Nanos = 5_000_000_000;
         let mut why = Vec::new();
         if !self.caught_up.load(Ordering::Acquire) {
-            why.push(format!("reading history: position {}", self.head.load(Ordering::Acquire)));
+            let at = self.consumers.iter().map(|c| c.position.load(Ordering::Acquire)).min().unwrap_or(0);
+            why.push(format!("reading history: position {at} of {}", self.head.load(Ordering::Acquire)));
         }
         for consumer in &self.consumers {
             let lag = self.lag(consumer, now);
-            if !consumer.up.load(Ordering::Acquire) {
+            if let Some(reason) = consumer.down() {
+                why.push(format!("consumer {} stays down: {reason}", consumer.name));
+            } else if !consumer.up.load(Ordering::Acquire) {
                 why.push(format!("consumer {} is down", consumer.name));
             } else if lag.1 > BEHIND_MAX {
                 why.push(format!("consumer {} is {} lines behind", consumer.name, lag.0));
@@ -144,4 +168,8 @@ impl Status {
         let since = now.saturating_sub(consumer.at_head.load(Ordering::Acquire)).max(0);
         (lines, if lines == 0 { 0 } else { since })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

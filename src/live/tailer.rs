@@ -1,9 +1,9 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, Sender, SyncSender, TrySendError},
+        mpsc::{Receiver, Sender},
     },
     thread,
     time::Duration,
@@ -12,6 +12,7 @@ use std::{
 use super::{
     SealedBatch,
     keeper::ToKeeper,
+    links::Link,
     status::{IntakeLook, Status},
     worker::ToWorker,
 };
@@ -31,11 +32,11 @@ use crate::{
 pub enum Request {
     /// Read what was appended up to now, and say what intake counted.
     Look(Sender<IntakeLook>),
-    /// A worker that read the tape by itself wants batches again.
+    /// A worker that read the tape by itself wants batches again. It is told the position from which on it gets them;
+    /// everything before is on the tape.
     Join {
         worker: usize,
-        position: u64,
-        reply: Sender<bool>,
+        reply: Sender<u64>,
     },
     Stop,
 }
@@ -61,13 +62,6 @@ impl Default for Cadence {
     }
 }
 
-/// A worker as the tailer sees it.
-pub struct Link {
-    pub inbox: SyncSender<ToWorker>,
-    /// It reads the tape by itself; nothing is sent until it joins again.
-    pub away: bool,
-}
-
 pub struct Tailer {
     pub layout: Layout,
     pub follower: Follower,
@@ -88,18 +82,19 @@ pub struct Tailer {
     pub snapshot_at: u64,
 }
 
-/// A worker may hold the others up for so long before it must read by itself.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Reads of the kernel's announcements before one look at the files they name.
-const ANNOUNCEMENTS_MAX: usize = 256;
-
 /// A full look at the directory may take this share of the time, so that ten thousand idle files stay cheap.
 const SCAN_SHARE: u32 = 20;
+
+/// Full looks are at most so far apart, however much one costs.
+const SCAN_GAP_MAX: Duration = Duration::from_secs(5);
+
+/// Reads of the kernel's queue before the whole directory is looked at instead.
+const HINTS_MAX: usize = 16;
 
 impl Tailer {
     /// Hands on the sealed history, then follows the streams until told to stop.
     pub fn run(mut self, history: impl Iterator<Item = Result<(tape::Round, RoundSource), tape::TapeError>>) {
+        let mut looks = Vec::new();
         for round in history {
             let handed = round.map_err(|error| error.to_string()).and_then(|(round, source)| {
                 self.hand_on(round.round, round.digest.as_str().into(), &source).map_err(|error| error.to_string())
@@ -107,9 +102,20 @@ impl Tailer {
             if let Err(error) = handed {
                 return self.fail(&error);
             }
-            if self.status.stopping() {
-                return self.finish();
+            while let Ok(request) = self.requests.try_recv() {
+                match request {
+                    // Half of the history is nothing to look at.
+                    Request::Look(_) => looks.push(request),
+                    request => {
+                        if self.reply(request) {
+                            return self.finish();
+                        }
+                    }
+                }
             }
+        }
+        for look in looks {
+            self.reply(look);
         }
         match self.follow() {
             Ok(()) => self.finish(),
@@ -126,16 +132,24 @@ impl Tailer {
             }
             if let Some(scope) = scope.take() {
                 let watch = Stopwatch::start();
-                self.poll(&scope)?;
+                let sealed = self.poll(&scope)?;
                 if scope == Scope::All {
-                    scan_gap = self.cadence.poll.max(watch.elapsed() * SCAN_SHARE);
+                    // A look that found nothing tells what looking costs; what was found has its own price.
+                    let cost = if sealed { Duration::ZERO } else { watch.elapsed() };
+                    scan_gap = (cost * SCAN_SHARE).min(SCAN_GAP_MAX).max(self.cadence.poll);
                     since_scan = Stopwatch::start();
                     self.status.caught_up.store(true, Ordering::Release);
                 }
-                thread::sleep(self.cadence.coalesce.saturating_sub(watch.elapsed()).min(self.breath(&scope)));
+                if sealed || scope != Scope::All {
+                    thread::sleep(self.cadence.coalesce.saturating_sub(watch.elapsed()));
+                }
             }
-            if self.answer()? {
-                return Ok(());
+            self.snapshot_when_due();
+            while let Ok(request) = self.requests.try_recv() {
+                self.poll_for(&request)?;
+                if self.reply(request) {
+                    return Ok(());
+                }
             }
             let timeout = scan_gap.saturating_sub(since_scan.elapsed()).as_millis() as u64;
             match self.watch.wait(timeout.max(1)).map_err(|error| format!("cannot wait for changes: {error}"))? {
@@ -145,51 +159,49 @@ impl Tailer {
         }
     }
 
-    /// Rounds are coalesced only while lines come in by notification one after the other.
-    fn breath(&self, scope: &Scope) -> Duration {
-        if *scope == Scope::All { Duration::ZERO } else { self.cadence.coalesce }
-    }
-
-    /// Answers requests; true when told to stop.
-    fn answer(&mut self) -> Result<bool, String> {
-        while let Ok(request) = self.requests.try_recv() {
-            match request {
-                Request::Look(reply) => {
-                    self.poll_now()?;
-                    let _ = reply.send(self.look());
-                }
-                Request::Join { worker, position, reply } => self.join(worker, position, &reply),
-                Request::Stop => {
-                    self.poll(&Scope::All)?;
-                    return Ok(true);
-                }
-            }
-        }
-        Ok(false)
-    }
-
     /// Reads everything that was appended before now, so that whoever asks sees his own writes.
-    fn poll_now(&mut self) -> Result<(), String> {
-        if self.watch.mode() != "inotify" {
-            return self.poll(&Scope::All);
-        }
-        // Whatever was appended before now was announced before now. One look for all of it: with a look for each
-        // announcement, busy writers would keep whoever asks waiting.
-        let mut names = BTreeSet::new();
-        for _ in 0..ANNOUNCEMENTS_MAX {
-            match self.watch.wait(0) {
-                Ok(Woken::Changed(Scope::Names(more))) => names.extend(more),
-                Ok(Woken::Changed(Scope::All)) => return self.poll(&Scope::All),
-                // The call of whoever asks may come before the changes he asks for.
-                Ok(Woken::Called) => {}
-                Ok(Woken::TimedOut) | Err(_) => break,
-            }
-        }
-        self.poll(&Scope::Names(names.into_iter().collect()))
+    fn poll_for(&mut self, request: &Request) -> Result<(), String> {
+        let scope = match request {
+            Request::Join { .. } => return Ok(()),
+            Request::Look(_) if self.watch.mode() == "inotify" => self.hinted(),
+            Request::Look(_) | Request::Stop => Some(Scope::All),
+        };
+        scope.map_or(Ok(()), |scope| self.poll(&scope).map(|_| ()))
     }
 
-    /// One look at the streams: what is new becomes a round.
-    fn poll(&mut self, scope: &Scope) -> Result<(), String> {
+    /// Everything the kernel has told so far.
+    fn hinted(&mut self) -> Option<Scope> {
+        let mut all: Option<Vec<String>> = None;
+        for _ in 0..HINTS_MAX {
+            match self.watch.wait(0) {
+                Ok(Woken::Changed(Scope::Names(names))) => all.get_or_insert_default().extend(names),
+                Ok(Woken::Called) => {}
+                Ok(Woken::TimedOut) => return all.map(Scope::Names),
+                Ok(Woken::Changed(Scope::All)) | Err(_) => return Some(Scope::All),
+            }
+        }
+        Some(Scope::All)
+    }
+
+    /// Answers a request; true when it is the one to stop.
+    fn reply(&mut self, request: Request) -> bool {
+        match request {
+            Request::Look(reply) => {
+                let _ = reply.send(self.look());
+            }
+            Request::Join { worker, reply } => {
+                if let Some(link) = self.workers.get_mut(worker) {
+                    link.join();
+                }
+                let _ = reply.send(self.intake.position());
+            }
+            Request::Stop => return true,
+        }
+        false
+    }
+
+    /// One look at the streams: what is new becomes a round. Whether there was anything.
+    fn poll(&mut self, scope: &Scope) -> Result<bool, String> {
         let layout = self.layout.clone();
         let poll = self.follower.poll(scope, &|file| tape::extents_of(&layout, file));
         let Poll { pending, resets, problems } = match poll {
@@ -197,16 +209,19 @@ impl Tailer {
             Err(error) => {
                 let what = format!("cannot read {}: {error}", layout.dir.display());
                 self.status.trouble(|troubles| troubles.tape = Some(what));
-                return Ok(());
+                return Ok(false);
             }
         };
         if !resets.is_empty() {
             // What is gone from the disk is in the state still: from now on a restart must not need to read it.
-            self.snapshot();
+            self.snapshot(|link, message| link.mention(message));
         }
         self.note(scope, resets, problems);
         if pending.is_empty() {
-            return Ok(());
+            if *scope == Scope::All {
+                self.status.trouble(|troubles| troubles.tape = None);
+            }
+            return Ok(false);
         }
         let sealed = seal::seal(&self.journal, &self.follower, &pending, self.clock.now())
             .map_err(|error| error.to_string())
@@ -217,7 +232,7 @@ impl Tailer {
                 tracing::warn!("nothing is sealed, it is tried again: {error}");
                 self.status.trouble(|troubles| troubles.tape = Some(error));
                 pending.iter().for_each(|range| self.follower.retry(range));
-                return Ok(());
+                return Ok(false);
             }
         };
         self.status.trouble(|troubles| troubles.tape = None);
@@ -226,7 +241,8 @@ impl Tailer {
         let end = sealed.round.end();
         let _ = self.keeper.send(ToKeeper::Sealed { end, files, new_links: !sealed.round.files.is_empty() });
         self.hand_on(sealed.round.round, sealed.round.digest.as_str().into(), &sealed.source)
-            .map_err(|error| error.to_string())
+            .map_err(|error| error.to_string())?;
+        Ok(true)
     }
 
     fn note(&self, scope: &Scope, resets: Vec<crate::streams::Reset>, problems: Vec<crate::streams::Problem>) {
@@ -257,59 +273,38 @@ impl Tailer {
 
     /// Hands the batches of a sealed round to the workers, its rejects to the keeper, and asks for snapshots when due.
     fn hand_on(&mut self, round: u64, digest: Arc<str>, source: &RoundSource) -> Result<(), ReadError> {
-        let end = source.count.map_or(0, |count| count) + self.intake.position();
-        self.status.head.store(end, Ordering::Release);
-        let (intake, workers, keeper, requests) = (&mut self.intake, &mut self.workers, &self.keeper, &self.requests);
-        let (status, rejects) = (&self.status, self.rejects);
-        let mut held = Vec::new();
-        let read = read_round(source, intake, Until::End, &mut |batch| {
+        self.status.grow(self.intake.position() + source.count.unwrap_or(0), self.clock.now());
+        // No snapshot is taken at a place that is not the end of a round.
+        self.round = None;
+        let (intake, workers, keeper, rejects) = (&mut self.intake, &mut self.workers, &self.keeper, self.rejects);
+        let mut nth = 0;
+        read_round(source, intake, Until::End, &mut |batch| {
             send_rejects(keeper, rejects, &batch);
             let sealed = Arc::new(SealedBatch { batch, round, digest: digest.clone() });
-            for link in workers.iter_mut() {
-                send(link, &sealed, status, requests, &mut held);
-            }
-        });
+            workers.iter_mut().for_each(|link| link.batch(&sealed, nth));
+            nth += 1;
+        })?;
         self.round = Some((round, digest));
-        for request in held {
-            self.reply_late(request);
-        }
-        read?;
-        if self.since_snapshot.elapsed() >= self.cadence.snapshot {
-            self.snapshot();
-        }
+        self.snapshot_when_due();
         Ok(())
     }
 
-    /// Requests that came while a worker was slow.
-    fn reply_late(&mut self, request: Request) {
-        match request {
-            Request::Look(reply) => {
-                let _ = reply.send(self.look());
-            }
-            Request::Join { worker, position, reply } => self.join(worker, position, &reply),
-            Request::Stop => self.status.stop(),
+    fn snapshot_when_due(&mut self) {
+        if self.since_snapshot.elapsed() >= self.cadence.snapshot {
+            self.snapshot(|link, message| link.mention(message));
         }
-    }
-
-    fn join(&mut self, worker: usize, position: u64, reply: &Sender<bool>) {
-        let here = position >= self.intake.position();
-        if let Some(link) = self.workers.get_mut(worker) {
-            link.away = !here;
-        }
-        let _ = reply.send(here);
     }
 
     /// A consistent cut: intake and every worker save the state at the end of the same round.
-    fn snapshot(&mut self) {
+    fn snapshot(&mut self, ask: impl Fn(&Link, ToWorker)) {
         let position = self.intake.position();
         let Some((round, digest)) = self.round.clone().filter(|_| position > self.snapshot_at) else { return };
         let policy: Arc<str> = self.intake.policy().hash.as_str().into();
         let tape = (round, &*digest);
         let snapshot = Snapshot::new("intake", Intake::VERSION, position, tape, &policy, self.intake.save());
         let _ = self.keeper.send(ToKeeper::Snapshot { snapshot, consumer: None });
-        for link in self.workers.iter().filter(|link| !link.away) {
-            let message = ToWorker::Snapshot { position, round, digest: digest.clone(), policy: policy.clone() };
-            let _ = link.inbox.try_send(message);
+        for link in self.workers.iter().filter(|link| !link.away()) {
+            ask(link, ToWorker::Snapshot { position, round, digest: digest.clone(), policy: policy.clone() });
         }
         self.snapshot_at = position;
         self.since_snapshot = Stopwatch::start();
@@ -336,10 +331,10 @@ impl Tailer {
 
     /// A last snapshot, and the end of all workers.
     fn finish(&mut self) {
-        self.snapshot();
+        self.snapshot(Link::insist);
         self.status.stop();
         for link in &self.workers {
-            let _ = link.inbox.send(ToWorker::Stop);
+            link.insist(ToWorker::Stop);
         }
     }
 
@@ -348,39 +343,9 @@ impl Tailer {
         tracing::error!("nothing more is read: {error}");
         self.status.trouble(|troubles| troubles.tailer = Some(format!("nothing more is read: {error}")));
         while let Ok(request) = self.requests.recv() {
-            match request {
-                Request::Look(reply) => {
-                    let _ = reply.send(self.look());
-                }
-                Request::Join { reply, .. } => {
-                    let _ = reply.send(false);
-                }
-                Request::Stop => return self.finish(),
+            if self.reply(request) {
+                return self.finish();
             }
-        }
-    }
-}
-
-/// Hands a batch to a worker. One that is full holds the others up for a while, then must read the tape by itself.
-fn send(
-    link: &mut Link,
-    sealed: &Arc<SealedBatch>,
-    status: &Status,
-    requests: &Receiver<Request>,
-    held: &mut Vec<Request>,
-) {
-    let watch = Stopwatch::start();
-    let mut message = ToWorker::Batch(sealed.clone());
-    while !link.away {
-        message = match link.inbox.try_send(message) {
-            Ok(()) => return,
-            Err(TrySendError::Disconnected(message) | TrySendError::Full(message)) => message,
-        };
-        link.away = watch.elapsed() > PATIENCE || status.stopping();
-        thread::sleep(Duration::from_micros(200));
-        held.extend(requests.try_iter());
-        if held.iter().any(|request| matches!(request, Request::Stop)) {
-            status.stop();
         }
     }
 }

@@ -2,22 +2,30 @@ use std::{
     collections::{BTreeMap, HashMap},
     panic::{self, AssertUnwindSafe},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::Ordering,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError},
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender, SyncSender, TryRecvError},
     },
     time::Duration,
 };
 
-use super::{SealedBatch, keeper::ToKeeper, restore, status::Status, tailer};
+use super::{
+    SealedBatch,
+    hearing::{Hearing, Voice},
+    keeper::ToKeeper,
+    look::{FoldSeconds, Last, Look},
+    reader::Reader,
+    restore::Restorer,
+    status::{ConsumerStatus, Status},
+    tailer,
+};
 use crate::{
     clock::{Clock, Stopwatch},
     fold::{Emitted, Slot},
-    stats::{Bounds, Histogram},
+    stats::Histogram,
     store::{Snapshot, journal::Mark},
-    subject::{Subject, Subjects},
-    tape::Until,
-    view::{Family, Samples},
+    subject::Subject,
+    view::Samples,
 };
 
 /// Batches a worker may be behind before it reads the tape by itself.
@@ -39,100 +47,51 @@ pub enum ToWorker {
     Stop,
 }
 
-/// What a consumer shows: the samples of every subject, as they were when last asked for.
-#[derive(Debug, Default)]
-pub struct Look {
-    pub name: &'static str,
-    pub families: &'static [Family],
-    pub position: u64,
-    pub subjects: Arc<Subjects>,
-    pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
-    pub fold_seconds: Option<Histogram<FoldSeconds>>,
-}
-
-/// Time to fold a batch.
-#[derive(Debug)]
-pub struct FoldSeconds;
-
-impl Bounds for FoldSeconds {
-    const UPPER: &'static [f64] = &[1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0];
-}
-
-/// Decisions of a consumer on their way to those who hear it: all of them before `upto`.
-pub struct Voice {
-    pub upto: u64,
-    pub emitted: Vec<Emitted>,
-}
-
-/// A worker as the others see it.
-pub struct Handle {
-    pub inbox: SyncSender<ToWorker>,
-    pub last: Arc<Mutex<Arc<Look>>>,
-}
-
-impl Handle {
-    /// Asks for a look; answered after everything sent before.
-    pub fn ask(&self) -> Option<Receiver<Arc<Look>>> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        match self.inbox.try_send(ToWorker::Look(reply)) {
-            Ok(()) => Some(answer),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
-        }
-    }
-
-    /// The answer, or what was last shown.
-    pub fn take(&self, answer: Option<Receiver<Arc<Look>>>, timeout: Duration) -> Arc<Look> {
-        answer
-            .and_then(|answer| answer.recv_timeout(timeout).ok())
-            .unwrap_or_else(|| self.last.lock().unwrap_or_else(PoisonError::into_inner).clone())
-    }
-}
-
 /// A consumer on its own thread, with its own checkpoint and decisions file.
 pub struct Worker {
     pub index: usize,
     pub slot: Box<dyn Slot>,
     pub inbox: Receiver<ToWorker>,
+    /// Whether it reads the tape by itself; shared with the tailer.
+    pub away: Arc<AtomicBool>,
     pub keeper: Sender<ToKeeper>,
     pub tailer: Sender<tailer::Request>,
     pub status: Arc<Status>,
     pub clock: Clock,
-    pub last: Arc<Mutex<Arc<Look>>>,
+    pub last: Last,
     pub hears: Vec<Hearing>,
     pub speaks_to: Vec<Sender<Voice>>,
-    pub restorer: Arc<restore::Restorer>,
+    pub restorer: Arc<Restorer>,
     pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
     pub fold_seconds: Histogram<FoldSeconds>,
     /// Failures by position.
     pub panics: HashMap<u64, u32>,
-}
-
-/// What was heard of another consumer and not yet folded.
-pub struct Hearing {
-    pub from: Receiver<Voice>,
-    pub upto: u64,
-    pub emitted: Vec<Emitted>,
+    /// Positions of its last two snapshots on disk, the older one first.
+    pub saved_at: (u64, u64),
 }
 
 /// Why a worker stopped folding.
 enum Ended {
     Stopped,
-    /// It failed, or was left behind: it must read the tape by itself.
+    /// It was left behind: it must read the tape by itself.
     Behind,
-    Down,
+    /// It failed: it must go back to its snapshot, and read the tape from there.
+    Broken,
+    /// It cannot go on, and why.
+    Down(String),
 }
 
 impl Worker {
     pub fn run(mut self) {
         loop {
-            match self.fold() {
-                Ended::Stopped => return,
-                Ended::Behind => {
-                    if !self.catch_up() {
-                        return self.stay_down();
-                    }
-                }
-                Ended::Down => return self.stay_down(),
+            let ended = match self.fold() {
+                ended @ (Ended::Behind | Ended::Broken) => self.catch_up(ended),
+                ended => Some(ended),
+            };
+            match ended {
+                None => {}
+                Some(Ended::Down(why)) => return self.stay_down(why),
+                Some(_) => return,
             }
         }
     }
@@ -140,13 +99,16 @@ impl Worker {
     /// Folds what arrives until something ends it.
     fn fold(&mut self) -> Ended {
         loop {
-            let Ok(message) = self.inbox.recv() else { return Ended::Stopped };
+            let message = match self.next() {
+                Ok(message) => message,
+                Err(ended) => return ended,
+            };
             match message {
                 ToWorker::Batch(sealed) => {
                     if sealed.batch.first > self.slot.position() {
                         return Ended::Behind;
                     }
-                    if let Some(ended) = self.step(&sealed) {
+                    if let Err(ended) = self.step(&sealed) {
                         return ended;
                     }
                 }
@@ -163,42 +125,42 @@ impl Worker {
         }
     }
 
-    /// Folds one batch; a panic of the consumer is caught here and nowhere else.
-    fn step(&mut self, sealed: &SealedBatch) -> Option<Ended> {
-        if !self.listen(sealed.batch.next) {
-            return Some(Ended::Stopped);
+    /// The next message. Once all are taken, a worker that was left behind gets no more batches.
+    fn next(&self) -> Result<ToWorker, Ended> {
+        loop {
+            match self.inbox.try_recv() {
+                Ok(message) => return Ok(message),
+                Err(TryRecvError::Empty) if self.away.load(Ordering::Acquire) => return Err(Ended::Behind),
+                Err(_) => {}
+            }
+            // Being left behind is not a message: a worker that emptied its inbox at that very moment looks again.
+            match self.inbox.recv_timeout(Duration::from_secs(1)) {
+                Ok(message) => return Ok(message),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Ended::Stopped),
+            }
+        }
+    }
+
+    /// Folds one batch; a panic of the consumer is caught here.
+    fn step(&mut self, sealed: &SealedBatch) -> Result<(), Ended> {
+        for hearing in &mut self.hears {
+            if !hearing.wait(sealed.batch.next) {
+                let stopped = self.status.stopping();
+                let why = format!("it hears {}, which is down", hearing.name);
+                return Err(if stopped { Ended::Stopped } else { Ended::Down(why) });
+            }
         }
         let watch = Stopwatch::start();
-        let heard: Vec<&[Emitted]> = self.hears.iter().map(|hearing| hearing.emitted.as_slice()).collect();
+        let heard: Vec<&[Emitted]> = self.hears.iter().map(Hearing::emitted).collect();
         let slot = &mut self.slot;
-        let emitted = match panic::catch_unwind(AssertUnwindSafe(|| slot.step(&sealed.batch, &heard))) {
-            Ok(emitted) => emitted,
-            Err(_) => return Some(self.panicked(sealed.batch.first)),
+        let Ok(emitted) = panic::catch_unwind(AssertUnwindSafe(|| slot.step(&sealed.batch, &heard))) else {
+            return Err(self.broken(sealed.batch.first));
         };
-        for hearing in &mut self.hears {
-            hearing.emitted.retain(|emitted| emitted.decision.cause >= sealed.batch.next);
-        }
         self.fold_seconds.observe(watch.elapsed().as_secs_f64());
         self.tell(sealed, emitted);
         self.arrived();
-        None
-    }
-
-    /// Waits until everyone it hears has spoken up to a position. False when the program ends meanwhile.
-    fn listen(&mut self, upto: u64) -> bool {
-        for hearing in &mut self.hears {
-            while hearing.upto < upto {
-                match hearing.from.recv_timeout(Duration::from_millis(100)) {
-                    Ok(voice) => {
-                        hearing.upto = hearing.upto.max(voice.upto);
-                        hearing.emitted.extend(voice.emitted);
-                    }
-                    Err(RecvTimeoutError::Timeout) if !self.status.stopping() => {}
-                    Err(_) => return false,
-                }
-            }
-        }
-        true
+        Ok(())
     }
 
     /// Decisions go to those who hear, and to the file once they are durable.
@@ -212,88 +174,127 @@ impl Worker {
         }
     }
 
-    fn arrived(&self) {
-        let Some(status) = self.status.consumers.get(self.index) else { return };
+    fn arrived(&mut self) {
         let position = self.slot.position();
+        let Some(status) = self.status() else { return };
         status.position.store(position, Ordering::Release);
         if position >= self.status.head.load(Ordering::Acquire) {
             status.at_head.store(self.clock.now(), Ordering::Release);
         }
+        let saved = status.snapshot.load(Ordering::Acquire);
+        if saved != self.saved_at.1 {
+            self.saved_at = (self.saved_at.1, saved);
+        }
+        for hearing in &mut self.hears {
+            hearing.forget(self.saved_at.0);
+        }
     }
 
-    fn panicked(&mut self, position: u64) -> Ended {
+    fn broken(&mut self, position: u64) -> Ended {
         let count = self.panics.entry(position).or_default();
         *count += 1;
+        let count = *count;
         tracing::error!(
             "consumer {} failed at positions from {position} ({count} of {PANICS_MAX} times)",
             self.slot.name()
         );
-        let down = *count >= PANICS_MAX;
-        if let Some(status) = self.status.consumers.get(self.index) {
+        if let Some(status) = self.status() {
             status.panics.fetch_add(1, Ordering::AcqRel);
             status.up.store(false, Ordering::Release);
         }
-        self.slot = self.restorer.slot(self.index);
-        self.samples = Arc::default();
-        if down { Ended::Down } else { Ended::Behind }
+        if count < PANICS_MAX {
+            return Ended::Broken;
+        }
+        Ended::Down(format!("it failed {count} times at positions from {position}"))
     }
 
-    /// Reads the tape by itself until it stands where the tailer stands, then joins again. False when it failed for
-    /// good.
-    fn catch_up(&mut self) -> bool {
+    /// Reads the tape by itself until it stands where the tailer stands, then joins again; how it ended when it did not.
+    fn catch_up(&mut self, mut why: Ended) -> Option<Ended> {
         loop {
-            self.drain();
-            let restorer = self.restorer.clone();
-            let mut failed = None;
-            let read = restorer.read_from(self.slot.position(), Until::End, &mut |sealed| {
-                if failed.is_none() && !self.status.stopping() {
-                    failed = self.step(&sealed);
-                }
-            });
-            match (read, failed) {
-                (_, Some(Ended::Behind)) => continue,
-                (_, Some(Ended::Down | Ended::Stopped)) => return false,
-                (Err(error), None) => {
-                    tracing::error!("consumer {} cannot catch up: {error}", self.slot.name());
-                    return false;
-                }
-                (Ok(()), None) => {}
-            }
-            if self.status.stopping() || self.rejoin() {
-                if let Some(status) = self.status.consumers.get(self.index) {
-                    status.up.store(true, Ordering::Release);
-                }
-                return true;
+            // A batch that is on its way already does no harm: what it holds was read from the tape by then.
+            self.away.store(true, Ordering::Release);
+            let reader = match why {
+                Ended::Behind => self.restorer.reader(self.slot.as_mut()).map_err(|error| error.to_string()),
+                Ended::Broken => self.go_back(),
+                ended => return Some(ended),
+            };
+            let caught_up = reader.map_err(Ended::Down).and_then(|mut reader| self.join(&mut reader));
+            match caught_up {
+                Ok(()) => break,
+                Err(ended) => why = ended,
             }
         }
-    }
-
-    /// Forgets batches it will read from the tape; answers looks.
-    fn drain(&mut self) {
-        while let Ok(message) = self.inbox.try_recv() {
-            if let ToWorker::Look(reply) = message {
-                let _ = reply.send(self.look());
-            }
+        if let Some(status) = self.status() {
+            status.up.store(true, Ordering::Release);
         }
+        None
     }
 
-    /// Asks the tailer for batches from its position on; refused when the tape went on meanwhile.
-    fn rejoin(&self) -> bool {
+    /// Returns to its newest snapshot.
+    fn go_back(&mut self) -> Result<Reader, String> {
+        let (slot, reader) = self.restorer.again(self.index).map_err(|error| error.to_string())?;
+        let position = slot.position();
+        if let Some(hearing) = self.hears.iter().find(|hearing| !hearing.reaches_back_to(position)) {
+            return Err(format!("it must hear {} again from position {position}, after a restart only", hearing.name));
+        }
+        self.slot = slot;
+        self.samples = Arc::default();
+        if let Some(status) = self.status() {
+            status.position.store(position, Ordering::Release);
+        }
+        Ok(reader)
+    }
+
+    /// Reads to the end of the tape, asks for batches, and reads up to where they begin.
+    fn join(&mut self, reader: &mut Reader) -> Result<(), Ended> {
+        self.read(reader, u64::MAX)?;
         let (reply, answer) = mpsc::channel();
-        let request = tailer::Request::Join { worker: self.index, position: self.slot.position(), reply };
-        self.tailer.send(request).is_ok() && answer.recv().unwrap_or(false)
+        let asked = self.tailer.send(tailer::Request::Join { worker: self.index, reply });
+        let from = asked.ok().and_then(|()| answer.recv().ok()).ok_or(Ended::Stopped)?;
+        self.read(reader, from)
     }
 
-    /// Down until the program ends: answers looks with what it last knew, so that the others go on.
-    fn stay_down(mut self) {
-        tracing::error!("consumer {} stays down; the others go on", self.slot.name());
-        if let Some(status) = self.status.consumers.get(self.index) {
-            status.up.store(false, Ordering::Release);
+    fn read(&mut self, reader: &mut Reader, before: u64) -> Result<(), Ended> {
+        let mut ended = Ok(());
+        let read = reader.read(before, &mut |sealed| {
+            if before == u64::MAX && !self.drain() {
+                ended = Err(Ended::Stopped);
+            } else {
+                ended = self.step(&sealed);
+            }
+            ended.is_ok()
+        });
+        ended.and(read.map_err(|error| Ended::Down(format!("it cannot catch up: {error}"))))
+    }
+
+    /// Forgets batches it reads from the tape; shows what it last showed, not what it went back to. False when told to
+    /// stop.
+    fn drain(&self) -> bool {
+        while let Ok(message) = self.inbox.try_recv() {
+            match message {
+                ToWorker::Look(reply) => {
+                    let _ = reply.send(self.last.get());
+                }
+                ToWorker::Stop => return false,
+                ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
+            }
+        }
+        !self.status.stopping()
+    }
+
+    /// Down until the program ends: shows what it last showed, so that the others go on.
+    fn stay_down(mut self, why: String) {
+        tracing::error!("consumer {} stays down, the others go on: {why}", self.slot.name());
+        self.away.store(true, Ordering::Release);
+        self.speaks_to.clear();
+        self.hears.clear();
+        if let Some(status) = self.status() {
+            status.stay_down(why);
         }
         while let Ok(message) = self.inbox.recv() {
             match message {
                 ToWorker::Look(reply) => {
-                    let _ = reply.send(self.look());
+                    let _ = reply.send(self.last.get());
                 }
                 ToWorker::Stop => return,
                 ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
@@ -327,7 +328,11 @@ impl Worker {
             samples: self.samples.clone(),
             fold_seconds: Some(self.fold_seconds.clone()),
         });
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = look.clone();
+        self.last.set(look.clone());
         look
+    }
+
+    fn status(&self) -> Option<&ConsumerStatus> {
+        self.status.consumers.get(self.index)
     }
 }

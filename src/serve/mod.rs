@@ -18,6 +18,7 @@ use std::{
 };
 
 use thiserror::Error;
+use tokio::runtime::Runtime;
 
 pub use guard::{Access, Token};
 
@@ -42,6 +43,7 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     live: Live,
+    runtime: Runtime,
     access: Access,
     clock: crate::clock::Clock,
 }
@@ -60,8 +62,14 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let local = listener.local_addr().map_err(listen)?;
         let clock = config.clock.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(ServeError::Runtime)?;
+        outlive_full_files(&runtime).map_err(ServeError::Runtime)?;
         let live = Live::start(config)?;
-        Ok(Server { listener, live, access: Access::new(local, token), clock })
+        Ok(Server { listener, live, runtime, access: Access::new(local, token), clock })
     }
 
     /// Where it listens.
@@ -79,16 +87,12 @@ impl Server {
     /// # Errors
     /// No threads for it.
     pub fn run(self) -> Result<(), ServeError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(ServeError::Runtime)?;
-        let live = Arc::new(self.live);
-        let state = routes::App::new(live.clone(), self.access, self.clock);
+        let Server { listener, live, runtime, access, clock } = self;
+        let live = Arc::new(live);
+        let state = routes::App::new(live.clone(), access, clock);
         runtime
             .block_on(async {
-                let listener = tokio::net::TcpListener::from_std(self.listener)?;
+                let listener = tokio::net::TcpListener::from_std(listener)?;
                 http::accept(listener, routes::router(state), stopped()).await;
                 io::Result::Ok(())
             })
@@ -99,6 +103,14 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// A file that may grow no further (`ulimit -f`) is a failed write like any other, not the end of the process.
+fn outlive_full_files(runtime: &Runtime) -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let _inside = runtime.enter();
+    // Once there was a handler, the signal never kills again.
+    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
 }
 
 /// Completes at the first signal to stop.

@@ -33,6 +33,8 @@ pub struct OwnLines {
     file: File,
     bytes: u64,
     last: Option<Mark>,
+    /// A write failed and what it left is not known to be cut off.
+    torn: bool,
 }
 
 impl OwnLines {
@@ -50,7 +52,7 @@ impl OwnLines {
             file.set_len(bytes)?;
             file.sync_all()?;
         }
-        Ok(OwnLines { path: path.to_owned(), file, bytes, last })
+        Ok(OwnLines { path: path.to_owned(), file, bytes, last, torn: false })
     }
 
     pub fn path(&self) -> &Path {
@@ -79,8 +81,12 @@ impl OwnLines {
         if out.is_empty() {
             return Ok(());
         }
+        if self.torn {
+            self.file.set_len(self.bytes)?;
+            self.torn = false;
+        }
         if let Err(error) = self.file.write_all(out.as_bytes()) {
-            let _ = self.file.set_len(self.bytes);
+            self.torn = self.file.set_len(self.bytes).is_err();
             return Err(error);
         }
         self.bytes += out.len() as u64;

@@ -4,7 +4,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use thiserror::Error;
 
 /// The events directory cannot be taken.
@@ -37,12 +40,17 @@ impl Lock {
         fs::create_dir_all(own).map_err(io_error)?;
         let mut file =
             OpenOptions::new().create(true).read(true).write(true).truncate(false).open(path).map_err(io_error)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            file.read_to_string(&mut pid).map_err(io_error)?;
-            let dir = own.parent().unwrap_or(own).to_owned();
-            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-            return Err(LockError::Held { dir, pid });
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut pid = String::new();
+                file.read_to_string(&mut pid).map_err(io_error)?;
+                let dir = own.parent().unwrap_or(own).to_owned();
+                let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+                return Err(LockError::Held { dir, pid });
+            }
+            // A file system without locks, for one.
+            Err(error) => return Err(io_error(error.into())),
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(io_error)?;
         writeln!(file, "{}", std::process::id()).map_err(io_error)?;

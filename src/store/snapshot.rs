@@ -1,5 +1,6 @@
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +37,9 @@ pub struct Snapshot {
 }
 
 const FORMAT: u32 = 1;
+
+/// More than any header has.
+const HEADER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Snapshots of each kind kept: should the newest not be readable, the one before is.
 const GENERATIONS: usize = 2;
@@ -111,22 +115,29 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The snapshots of one kind, newest first, each read whole or passed over with its reason. `fits` refuses those
-    /// that are readable but stand on another history or version.
+    /// The newest snapshot of one kind at or before a position, and those that were passed over on the way with their
+    /// reasons. `fits` refuses those that are readable but stand on another history or version.
     ///
     /// # Errors
     /// The folder cannot be listed.
     pub fn newest(
         &self,
         of: &str,
+        at_most: u64,
         fits: impl Fn(&Header) -> Result<(), String>,
     ) -> io::Result<(Option<Snapshot>, Vec<PassedOver>)> {
         let mut passed = Vec::new();
         for path in self.list(of)? {
+            if position_in_name(&path).is_some_and(|position| position > at_most) {
+                continue;
+            }
             let read = fs::read(&path).map_err(|error| error.to_string());
             let snapshot = read.and_then(|bytes| Snapshot::from_bytes(&bytes)).and_then(|snapshot| {
                 if snapshot.header.of != of {
                     return Err(format!("it is of `{}`", snapshot.header.of));
+                }
+                if snapshot.header.position > at_most {
+                    return Err("it is of another position than its name says".to_owned());
                 }
                 fits(&snapshot.header).map(|()| snapshot)
             });
@@ -152,6 +163,17 @@ impl Snapshots {
         Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
     }
 
+    /// The rounds on which snapshots say that they stand; of each only the header is read.
+    pub fn rounds(&self) -> Vec<u64> {
+        let header = |path: &PathBuf| {
+            let mut line = String::new();
+            let file = fs::File::open(path).ok()?.take(HEADER_BYTES_MAX);
+            BufReader::new(file).read_line(&mut line).ok()?;
+            serde_json::from_str::<Header>(&line).ok()
+        };
+        self.paths().unwrap_or_default().iter().filter_map(header).map(|header| header.round).collect()
+    }
+
     fn paths(&self) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -174,6 +196,11 @@ impl Snapshots {
     }
 }
 
+/// The position that a file name says.
+fn position_in_name(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.rsplit_once('-')?.1.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +210,7 @@ mod tests {
     }
 
     fn newest(snapshots: &Snapshots) -> Option<u64> {
-        snapshots.newest("runs", |_| Ok(())).expect("a listable folder").0.map(|s| s.header.position)
+        snapshots.newest("runs", u64::MAX, |_| Ok(())).expect("a listable folder").0.map(|s| s.header.position)
     }
 
     #[test]
@@ -201,7 +228,7 @@ mod tests {
             let mut flipped = whole.clone();
             flipped[at] ^= 1;
             fs::write(&path, &flipped).expect("a writable file");
-            let read = snapshots.newest("runs", |_| Ok(())).expect("a listable folder").0;
+            let read = snapshots.newest("runs", u64::MAX, |_| Ok(())).expect("a listable folder").0;
             let harmless = read.as_ref().is_some_and(|s| s.state == vec![7; 100]);
             assert!(harmless, "a flipped byte at {at} changed the state");
             fs::write(&path, &whole[..at]).expect("a writable file");

@@ -1,6 +1,6 @@
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -24,8 +24,19 @@ pub enum TapeError {
     Damaged { path: PathBuf, line: u64, round: u64, what: String },
 }
 
-/// Reads the rounds of a tape in order, checking the chain. A torn last line is not there yet; any other damage is an
-/// error that names its round.
+/// A place between two rounds of a tape, from which reading can go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// Bytes of whole rounds before it.
+    pub bytes: u64,
+    pub next_round: u64,
+    pub next_position: u64,
+    /// Digest of the round before it.
+    pub prev: String,
+}
+
+/// Reads the rounds of a tape in order, checking the chain. A torn last line is not there yet: at the end, the next call
+/// looks again. Any other damage is an error that names its round.
 pub struct Rounds {
     path: PathBuf,
     reader: Option<BufReader<File>>,
@@ -59,11 +70,41 @@ impl Rounds {
         })
     }
 
+    /// The rounds after a place that was read up to before.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn open_at(path: &Path, seam: &Seam) -> Result<Rounds, TapeError> {
+        let mut rounds = Rounds::open(path)?;
+        if let Some(reader) = &mut rounds.reader {
+            let sought = reader.seek(SeekFrom::Start(seam.bytes));
+            sought.map_err(|source| TapeError::Read { path: path.to_owned(), source })?;
+        }
+        rounds.line = seam.next_round;
+        rounds.good_bytes = seam.bytes;
+        rounds.next_round = seam.next_round;
+        rounds.next_position = seam.next_position;
+        rounds.prev.clone_from(&seam.prev);
+        Ok(rounds)
+    }
+
+    /// Where it stands.
+    pub fn seam(&self) -> Seam {
+        Seam {
+            bytes: self.good_bytes,
+            next_round: self.next_round,
+            next_position: self.next_position,
+            prev: self.prev.clone(),
+        }
+    }
+
     fn read(&mut self) -> Result<Option<Round>, TapeError> {
         let Some(reader) = &mut self.reader else { return Ok(None) };
+        let read_error = |source| TapeError::Read { path: self.path.clone(), source };
         let mut line = Vec::new();
-        reader.read_until(b'\n', &mut line).map_err(|source| TapeError::Read { path: self.path.clone(), source })?;
+        reader.read_until(b'\n', &mut line).map_err(read_error)?;
         if line.pop() != Some(b'\n') {
+            reader.seek(SeekFrom::Start(self.good_bytes)).map_err(read_error)?;
             return Ok(None);
         }
         self.line += 1;
@@ -113,7 +154,7 @@ impl Iterator for Rounds {
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.read().transpose();
-        if matches!(item, None | Some(Err(_))) {
+        if matches!(item, Some(Err(_))) {
             self.reader = None;
         }
         item
@@ -144,19 +185,28 @@ impl Journal {
         for round in rounds.by_ref() {
             each(round?);
         }
-        let write_error = |source| TapeError::Write { path: path.to_owned(), source };
+        Journal::after(&rounds)
+    }
+
+    /// Goes on where rounds were read to their end, and cuts off what is behind them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn after(rounds: &Rounds) -> Result<Journal, TapeError> {
+        let path = &rounds.path;
+        let write_error = |source| TapeError::Write { path: path.clone(), source };
         let file = OpenOptions::new().create(true).append(true).open(path).map_err(write_error)?;
         if file.metadata().map_err(write_error)?.len() > rounds.good_bytes {
             file.set_len(rounds.good_bytes).map_err(write_error)?;
             file.sync_all().map_err(write_error)?;
         }
         Ok(Journal {
-            path: path.to_owned(),
+            path: path.clone(),
             file,
             bytes: rounds.good_bytes,
             next_round: rounds.next_round,
             next_position: rounds.next_position,
-            prev: rounds.prev,
+            prev: rounds.prev.clone(),
             torn: false,
         })
     }

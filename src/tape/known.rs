@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What the rounds of a tape say of the files they sealed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Known {
     records: Vec<GenerationRecord>,
     /// The last extent of each file.

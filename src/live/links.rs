@@ -1,0 +1,88 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    SealedBatch,
+    worker::{QUEUE, ToWorker},
+};
+use crate::clock::Stopwatch;
+
+/// A worker may take so long over one batch before it must read the tape by itself.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A worker that is behind may hold the others up for so long in all, until it has room again at once.
+const HELD_UP_MAX: Duration = Duration::from_secs(1);
+
+/// A worker as the tailer sees it.
+pub struct Link {
+    inbox: SyncSender<ToWorker>,
+    /// It reads the tape by itself; nothing is sent until it joins again. Set by either side, cleared by a join.
+    away: Arc<AtomicBool>,
+    held_up: Duration,
+}
+
+impl Link {
+    pub fn new(inbox: SyncSender<ToWorker>, away: Arc<AtomicBool>) -> Link {
+        Link { inbox, away, held_up: Duration::ZERO }
+    }
+
+    pub fn away(&self) -> bool {
+        self.away.load(Ordering::Acquire)
+    }
+
+    /// From here on it gets batches again.
+    pub fn join(&mut self) {
+        self.held_up = Duration::ZERO;
+        self.away.store(false, Ordering::Release);
+    }
+
+    /// Hands the `nth` batch of a round to the worker. In a round of many batches everybody has to wait for the slowest;
+    /// one that is behind from round to round is soon left to itself.
+    pub fn batch(&mut self, sealed: &Arc<SealedBatch>, nth: usize) {
+        let patience = if nth < QUEUE { HELD_UP_MAX.saturating_sub(self.held_up) } else { PATIENCE };
+        match self.deliver(ToWorker::Batch(sealed.clone()), patience) {
+            Some(waited) if waited.is_zero() && nth == 0 => self.held_up = Duration::ZERO,
+            Some(waited) if nth < QUEUE => self.held_up += waited,
+            Some(_) => {}
+            None => self.away.store(true, Ordering::Release),
+        }
+    }
+
+    /// Something that must not be lost for want of room, unless the worker is stuck.
+    pub fn insist(&self, message: ToWorker) {
+        self.deliver(message, PATIENCE);
+    }
+
+    /// Something that is left out when there is no room.
+    pub fn mention(&self, message: ToWorker) {
+        let _ = self.inbox.try_send(message);
+    }
+
+    /// Waits for room; how long it took, or none when it did not get there (or, for a batch, is not wanted).
+    fn deliver(&self, mut message: ToWorker, patience: Duration) -> Option<Duration> {
+        let watch = Stopwatch::start();
+        let mut waited = Duration::ZERO;
+        loop {
+            if matches!(message, ToWorker::Batch(_)) && self.away() {
+                return None;
+            }
+            message = match self.inbox.try_send(message) {
+                Ok(()) => return Some(waited),
+                Err(TrySendError::Disconnected(_)) => return None,
+                Err(TrySendError::Full(message)) => message,
+            };
+            if waited > patience {
+                return None;
+            }
+            thread::sleep(Duration::from_micros(200));
+            waited = watch.elapsed();
+        }
+    }
+}

@@ -1,0 +1,70 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
+    time::Duration,
+};
+
+use super::worker::ToWorker;
+use crate::{
+    stats::{Bounds, Histogram},
+    subject::{Subject, Subjects},
+    view::{Family, Samples},
+};
+
+/// What a consumer shows: the samples of every subject, as they were when last asked for.
+#[derive(Debug, Default)]
+pub struct Look {
+    pub name: &'static str,
+    pub families: &'static [Family],
+    pub position: u64,
+    pub subjects: Arc<Subjects>,
+    pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
+    pub fold_seconds: Option<Histogram<FoldSeconds>>,
+}
+
+/// Time to fold a batch.
+#[derive(Debug)]
+pub struct FoldSeconds;
+
+impl Bounds for FoldSeconds {
+    const UPPER: &'static [f64] = &[1e-5, 5e-5, 1e-4, 5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0];
+}
+
+/// The look that was last taken, for when a worker has no time for a new one.
+#[derive(Clone, Debug, Default)]
+pub struct Last(Arc<Mutex<Arc<Look>>>);
+
+impl Last {
+    pub fn get(&self) -> Arc<Look> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, look: Arc<Look>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = look;
+    }
+}
+
+/// A worker as those see it who look at it.
+pub struct Handle {
+    pub inbox: SyncSender<ToWorker>,
+    pub last: Last,
+}
+
+impl Handle {
+    /// Asks for a look; answered after everything sent before.
+    pub fn ask(&self) -> Option<Receiver<Arc<Look>>> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        match self.inbox.try_send(ToWorker::Look(reply)) {
+            Ok(()) => Some(answer),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => None,
+        }
+    }
+
+    /// The answer, or what was last shown.
+    pub fn take(&self, answer: Option<Receiver<Arc<Look>>>, timeout: Duration) -> Arc<Look> {
+        answer.and_then(|answer| answer.recv_timeout(timeout).ok()).unwrap_or_else(|| self.last.get())
+    }
+}

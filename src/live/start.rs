@@ -1,0 +1,268 @@
+use std::{
+    fs, io,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, Sender, SyncSender},
+    },
+    thread,
+};
+
+use super::{
+    Config, Live, StartError,
+    hearing::{Hearing, Voice},
+    keeper::{Keeper, ToKeeper},
+    links::Link,
+    look::{Handle, Last},
+    restore::{Restorer, Survey},
+    status::Status,
+    tailer::{self, Tailer},
+    worker::{self, ToWorker, Worker},
+};
+use crate::{
+    clock::{Clock, Stopwatch},
+    fold::{Registration, Slot},
+    layout::Layout,
+    store::{Lock, OwnLines, Snapshots},
+    streams::{Follower, watch::Watch},
+    tape::{
+        Journal, Round, RoundSource, TapeError, directory,
+        journal::{Rounds, Seam},
+    },
+};
+
+/// What was found at the start; for the person who started it.
+#[derive(Debug, Clone, Default)]
+pub struct Started {
+    pub rounds: u64,
+    pub sealed_to: u64,
+    pub files: usize,
+    /// Where each consumer was restored to, in list order.
+    pub restored: Vec<(&'static str, u64)>,
+    /// Snapshots that could not be used, and why.
+    pub passed_over: Vec<String>,
+}
+
+/// Takes the directory and starts all threads.
+pub fn start(config: Config) -> Result<Live, StartError> {
+    let Config { layout, registry, clock, cadence } = config;
+    directory::check_dir(&layout)?;
+    let lock = Lock::take(&layout.lock())?;
+    make_dirs(&layout)?;
+    let snapshots = Snapshots::new(layout.snapshots());
+    let restorer =
+        Arc::new(Restorer { snapshots: snapshots.clone(), layout: layout.clone(), registry, policy: Arc::default() });
+    let mut rounds = Rounds::open(&layout.tape())?;
+    let survey = Survey::of(&mut rounds, restorer.wanted())?;
+    let own = own_files(&layout, registry, &survey)?;
+    let journal = Journal::after(&rounds)?;
+    let mut started =
+        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
+    let mut slots = restorer.slots(&survey, &mut started.passed_over);
+    let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
+    let (intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
+    let mut follower = Follower::new(layout.dir.clone(), Some(layout.links()), survey.known.generations(&layout));
+    follower
+        .recover(&|file| crate::tape::extents_of(&layout, file))
+        .map_err(|source| io_error(&layout.dir.display().to_string(), source))?;
+    started.files = follower.generations().len();
+    started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
+
+    let watch = Watch::new(&layout.dir).map_err(|source| io_error("notifications", source))?;
+    let waker = watch.waker();
+    let status = Arc::new(Status::new(registry.iter().map(|registration| registration.name)));
+    status.head.store(started.sealed_to, Ordering::Release);
+    let (to_keeper, keeper_inbox) = mpsc::channel();
+    let (to_tailer, requests) = mpsc::channel();
+    let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
+    let dirs = vec![layout.links(), layout.own()];
+    let keeper = Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, poisoned: false };
+    // What lies on the tape from before is synced again before anything new stands on it.
+    let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
+    let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files: paths, new_links: true });
+    let shared = Shared { status, clock, keeper: to_keeper.clone(), tailer: to_tailer.clone(), restorer };
+    let (handles, links, workers) = workers(slots, registry, &shared);
+    let history = history(&layout, &follower, &seam, started.rounds)?;
+    let tailer = Tailer {
+        layout,
+        follower,
+        journal,
+        snapshot_at: intake.position(),
+        intake,
+        watch,
+        requests,
+        workers: links,
+        keeper: to_keeper.clone(),
+        rejects: registry.len(),
+        status: shared.status.clone(),
+        clock: shared.clock.clone(),
+        cadence,
+        round: None,
+        since_snapshot: Stopwatch::start(),
+    };
+    let mut threads = vec![spawn("tailer", move || tailer.run(history))?];
+    for worker in workers {
+        let status = shared.status.clone();
+        threads.push(spawn(worker.slot.name(), move || work(worker, &status))?);
+    }
+    let keeper = spawn("keeper", move || keeper.run())?;
+    let keeper = Some((to_keeper, keeper));
+    Ok(Live {
+        status: shared.status,
+        tailer: to_tailer,
+        waker,
+        workers: handles,
+        threads,
+        keeper,
+        started,
+        _lock: lock,
+    })
+}
+
+/// A failure outside of the fold ends the thread, and is told as well.
+fn work(worker: Worker, status: &Status) {
+    let index = worker.index;
+    if panic::catch_unwind(AssertUnwindSafe(|| worker.run())).is_err()
+        && let Some(consumer) = status.consumers.get(index)
+    {
+        consumer.panics.fetch_add(1, Ordering::AcqRel);
+        consumer.stay_down("it failed while it was looked at or saved".to_owned());
+    }
+}
+
+/// What every thread is given.
+struct Shared {
+    status: Arc<Status>,
+    clock: Clock,
+    keeper: Sender<ToKeeper>,
+    tailer: Sender<tailer::Request>,
+    restorer: Arc<Restorer>,
+}
+
+fn workers(
+    slots: Vec<Box<dyn Slot>>,
+    registry: &[Registration],
+    shared: &Shared,
+) -> (Vec<Handle>, Vec<Link>, Vec<Worker>) {
+    let (mut handles, mut links, mut workers) = (Vec::new(), Vec::new(), Vec::new());
+    for ((index, slot), (hears, speaks_to)) in slots.into_iter().enumerate().zip(voices(registry)) {
+        let (inbox, receiver): (SyncSender<ToWorker>, Receiver<ToWorker>) = mpsc::sync_channel(worker::QUEUE);
+        let (last, away) = (Last::default(), Arc::new(AtomicBool::new(false)));
+        let position = slot.position();
+        if let Some(status) = shared.status.consumers.get(index) {
+            status.position.store(position, Ordering::Release);
+            status.snapshot.store(position, Ordering::Release);
+            status.at_head.store(shared.clock.now(), Ordering::Release);
+        }
+        handles.push(Handle { inbox: inbox.clone(), last: last.clone() });
+        links.push(Link::new(inbox, away.clone()));
+        workers.push(Worker {
+            index,
+            slot,
+            inbox: receiver,
+            away,
+            keeper: shared.keeper.clone(),
+            tailer: shared.tailer.clone(),
+            status: shared.status.clone(),
+            clock: shared.clock.clone(),
+            last,
+            hears: hears.into_iter().map(|(name, from)| Hearing::new(name, from, position)).collect(),
+            speaks_to,
+            restorer: shared.restorer.clone(),
+            samples: Arc::default(),
+            fold_seconds: Default::default(),
+            panics: Default::default(),
+            saved_at: (position, position),
+        });
+    }
+    (handles, links, workers)
+}
+
+/// Whom a consumer hears, and who hears it.
+type Voices = (Vec<(&'static str, Receiver<Voice>)>, Vec<Sender<Voice>>);
+
+/// One queue for each pair of a consumer and one that it hears.
+fn voices(registry: &[Registration]) -> Vec<Voices> {
+    let mut voices: Vec<Voices> = registry.iter().map(|_| (Vec::new(), Vec::new())).collect();
+    for (hearer, registration) in registry.iter().enumerate() {
+        for heard in registration.hears {
+            let speaker = registry.iter().position(|r| r.name == *heard).expect("the list is checked by a test");
+            let (speak, hear) = mpsc::channel();
+            voices[speaker].1.push(speak);
+            voices[hearer].0.push((heard, hear));
+        }
+    }
+    voices
+}
+
+/// The sealed rounds from a place on, with where their bytes are.
+fn history(
+    layout: &Layout,
+    follower: &Follower,
+    from: &Seam,
+    rounds: u64,
+) -> Result<impl Iterator<Item = Result<(Round, RoundSource), TapeError>> + use<>, StartError> {
+    let reader = Follower::new(layout.dir.clone(), None, follower.generations().to_vec());
+    let left = rounds.saturating_sub(from.next_round) as usize;
+    Ok(Rounds::open_at(&layout.tape(), from)?.take(left).map(move |round| {
+        let round = round?;
+        let source = directory::source(&reader, &round);
+        Ok((round, source))
+    }))
+}
+
+/// The decisions files in list order, then the rejects. A line or a snapshot that stands past the end of the tape means
+/// that the tape was cut.
+fn own_files(layout: &Layout, registry: &[Registration], survey: &Survey) -> Result<Vec<OwnLines>, StartError> {
+    let end = survey.end.next_position;
+    let cut = |what: String| {
+        StartError::Cut(format!(
+            "{what}, but the tape {} ends at position {end}: it was cut. Restore it from a backup, or move {} away to begin anew",
+            layout.tape().display(),
+            layout.own().display()
+        ))
+    };
+    if let Some(round) = survey.missing() {
+        return Err(cut(format!("a snapshot stands on round {round}")));
+    }
+    let paths = registry.iter().map(|r| layout.decisions(r.name)).chain([layout.rejects()]);
+    paths
+        .map(|path| {
+            let own = OwnLines::open(&path).map_err(|source| io_error(&path.display().to_string(), source))?;
+            match own.last() {
+                Some(last) if last.cause >= end => {
+                    Err(cut(format!("{} holds a line about position {}", path.display(), last.cause)))
+                }
+                _ => Ok(own),
+            }
+        })
+        .collect()
+}
+
+fn make_dirs(layout: &Layout) -> Result<(), StartError> {
+    for dir in [layout.links(), layout.snapshots()] {
+        fs::create_dir_all(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
+    }
+    sweep(&layout.snapshots());
+    Ok(())
+}
+
+/// Drops what a crash left of a file that was being replaced.
+fn sweep(dir: &Path) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.path().extension().is_some_and(|extension| extension == "tmp") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StartError> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| io_error("a thread", source))
+}
+
+fn io_error(what: &str, source: io::Error) -> StartError {
+    StartError::Io { what: what.to_owned(), source }
+}
