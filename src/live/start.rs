@@ -28,7 +28,7 @@ use crate::{
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
     tape::{
-        Journal, Round, RoundSource, TapeError, directory,
+        self, Journal, Round, RoundSource, TapeError, directory,
         journal::{Rounds, Seam},
     },
 };
@@ -64,10 +64,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
     let (intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
     slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
-    let mut follower = Follower::new(layout.dir.clone(), Some(layout.links()), survey.known.generations(&layout));
-    follower
-        .recover(&|file| crate::tape::extents_of(&layout, file))
-        .map_err(|source| io_error(&layout.dir.display().to_string(), source))?;
+    let follower = follower(&layout, &survey)?;
     started.files = follower.generations().len();
     started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
 
@@ -131,6 +128,15 @@ fn work(worker: Worker, status: &Status) {
         consumer.panics.fetch_add(1, Ordering::AcqRel);
         consumer.stay_down("it failed while it was looked at or saved".to_owned());
     }
+}
+
+/// A follower that goes on where the tape ends.
+fn follower(layout: &Layout, survey: &Survey) -> Result<Follower, StartError> {
+    let known = survey.known.clone().generations(layout);
+    let mut follower = Follower::new(layout.dir.clone(), Some(layout.links()), known);
+    let recovered = follower.recover(&|file| tape::extents_of(layout, file));
+    recovered.map_err(|source| io_error(&layout.dir.display().to_string(), source))?;
+    Ok(follower)
 }
 
 /// What every thread is given.

@@ -166,8 +166,6 @@ pub fn signal(pid: u32, name: &str) {
 /// An HTTP answer.
 pub struct Response {
     pub status: u16,
-    /// The head, as it came.
-    pub head: String,
     pub body: String,
 }
 
@@ -189,7 +187,7 @@ pub fn request(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> std
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
     let body = String::from_utf8_lossy(bytes.get(end + 4..).unwrap_or_default()).into_owned();
-    Ok(Response { status, head, body })
+    Ok(Response { status, body })
 }
 
 /// A text page, for looking up samples.
