@@ -16,6 +16,10 @@ mod rolling;
 /// What was done in all: runs, failures, tokens, cost, histograms.
 mod runs;
 
+/// Lines and a policy in, decisions and rows out.
+#[cfg(test)]
+mod tests;
+
 /// Every consumer, in the order in which they hear.
 pub const REGISTRY: &[Registration] = &[
     Registration::of::<runs::Runs>(),

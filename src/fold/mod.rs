@@ -19,6 +19,10 @@ pub mod lines;
 /// One consumer behind an object-safe face: step, save, restore, look.
 pub mod slot;
 
+/// Lines in, events and counts out.
+#[cfg(test)]
+mod tests;
+
 pub use batch::{Batch, Body, Entry, Event, Place, Reject, Text};
 pub use consumer::{At, Consumer, Decisions};
 pub use engine::{Engine, Registration};

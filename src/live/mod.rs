@@ -30,7 +30,7 @@ mod worker;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::Ordering,
         mpsc::{self, Sender},
     },
@@ -96,6 +96,7 @@ pub struct Live {
     workers: Vec<look::Handle>,
     threads: Vec<JoinHandle<()>>,
     keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
+    last_intake: Mutex<Option<IntakeLook>>,
     pub started: Started,
     _lock: Lock,
 }
@@ -117,12 +118,17 @@ impl Live {
     }
 
     /// Reads what was appended up to now; returns what intake counted. Everything appended before the call is folded
-    /// by the looks that follow it.
+    /// by the looks that follow it. Of a tailer that does not answer in time, what it last said; nothing before it ever
+    /// did.
     pub fn look_at_intake(&self) -> Option<IntakeLook> {
         let (reply, answer) = mpsc::channel();
         self.tailer.send(tailer::Request::Look(reply)).ok()?;
         self.waker.wake();
-        answer.recv_timeout(LOOK_TIMEOUT).ok()
+        let mut last = self.last_intake.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(look) = answer.recv_timeout(LOOK_TIMEOUT) {
+            *last = Some(look);
+        }
+        last.clone()
     }
 
     /// What every consumer shows now, in list order; of one that does not answer in time, what it last showed. Nothing

@@ -114,6 +114,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         workers: handles,
         threads,
         keeper,
+        last_intake: Default::default(),
         started,
         _lock: lock,
     })
