@@ -78,43 +78,8 @@ pub struct Budget {
     pub daily_usd: f64,
     /// Kept back: allowed while what remains is at least this.
     pub buffer_usd: f64,
-    pub reservation_ttl_sec: f64,
     /// Of single agents, per UTC day.
     pub agents: BTreeMap<String, f64>,
-}
-
-/// The consumer `desk`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Desk {
-    pub mode: DeskMode,
-    /// Nobody trades live.
-    pub paper_only: bool,
-    pub live_requires_promotion: bool,
-    pub max_notional_usd: f64,
-    pub min_net_edge_bps: f64,
-    pub max_data_age_sec: f64,
-    pub daily_loss_limit_usd: f64,
-}
-
-/// Whether the desk's verdicts bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeskMode {
-    Enforce,
-    /// Answers allow, and says what it would have said.
-    Observe,
-}
-
-/// The consumer `allocation`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Allocation {
-    pub period_min: u64,
-    pub total_runs: u64,
-    pub default_min_runs: u64,
-    pub min_runs: BTreeMap<String, u64>,
-    pub max_runs: BTreeMap<String, u64>,
 }
 
 impl Default for Confidence {
@@ -158,32 +123,6 @@ impl Default for Kill {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { daily_usd: 5.0, buffer_usd: 0.10, reservation_ttl_sec: 900.0, agents: BTreeMap::new() }
-    }
-}
-
-impl Default for Desk {
-    fn default() -> Self {
-        Desk {
-            mode: DeskMode::Enforce,
-            paper_only: true,
-            live_requires_promotion: true,
-            max_notional_usd: 25_000.0,
-            min_net_edge_bps: 0.0,
-            max_data_age_sec: 60.0,
-            daily_loss_limit_usd: 300.0,
-        }
-    }
-}
-
-impl Default for Allocation {
-    fn default() -> Self {
-        Allocation {
-            period_min: 15,
-            total_runs: 30,
-            default_min_runs: 1,
-            min_runs: BTreeMap::new(),
-            max_runs: BTreeMap::new(),
-        }
+        Budget { daily_usd: 5.0, buffer_usd: 0.10, agents: BTreeMap::new() }
     }
 }

@@ -74,7 +74,6 @@ impl Policy {
         between("gates.kill.alpha", kill.alpha, 1e-9, 0.5, "1e-9 to 0.5")?;
         between("budget.daily_usd", budget.daily_usd, 0.0, 1e12, "0 to 1e12")?;
         between("budget.buffer_usd", budget.buffer_usd, 0.0, 1e12, "0 to 1e12")?;
-        between("budget.reservation_ttl_sec", budget.reservation_ttl_sec, 1.0, 1e7, "1 to 1e7")?;
         for (agent, daily) in &budget.agents {
             between(&format!("budget.agents.{agent}"), *daily, 0.0, 1e12, "0 to 1e12")?;
         }
