@@ -142,7 +142,9 @@ fn consumers_never_import_one_another() {
 fn every_consumer_is_in_the_list() {
     let list = sources().into_iter().find(|source| source.path == "src/consumers/mod.rs").expect("the list");
     for source in sources().iter().filter(|source| source.module() == "consumers") {
-        if let [_, consumer, ..] = source.module_path()[..] {
+        if let [_, consumer, ..] = source.module_path()[..]
+            && consumer != "tests"
+        {
             let used = !list.find(&format!("{consumer}::")).is_empty();
             assert!(used, "{}: {consumer} is in no line of REGISTRY in src/consumers/mod.rs", source.path);
         }

@@ -17,7 +17,7 @@ use crate::clock::Stopwatch;
 /// A worker may take so long over one batch before it must read the tape by itself.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A worker that is behind may hold the others up for so long in all, until it has room again at once.
+/// A worker that is behind may hold the others up for so long in all, until it has kept up for a whole queue of batches.
 const HELD_UP_MAX: Duration = Duration::from_secs(1);
 
 /// A worker as the tailer sees it.
@@ -26,11 +26,13 @@ pub struct Link {
     /// It reads the tape by itself; nothing is sent until it joins again. Set by either side, cleared by a join.
     away: Arc<AtomicBool>,
     held_up: Duration,
+    /// Batches that found room at once, one after the other.
+    kept_up: usize,
 }
 
 impl Link {
     pub fn new(inbox: SyncSender<ToWorker>, away: Arc<AtomicBool>) -> Link {
-        Link { inbox, away, held_up: Duration::ZERO }
+        Link { inbox, away, held_up: Duration::ZERO, kept_up: 0 }
     }
 
     pub fn away(&self) -> bool {
@@ -39,7 +41,7 @@ impl Link {
 
     /// From here on it gets batches again.
     pub fn join(&mut self) {
-        self.held_up = Duration::ZERO;
+        (self.held_up, self.kept_up) = (Duration::ZERO, 0);
         self.away.store(false, Ordering::Release);
     }
 
@@ -47,11 +49,14 @@ impl Link {
     /// one that is behind from round to round is soon left to itself.
     pub fn batch(&mut self, sealed: &Arc<SealedBatch>, nth: usize) {
         let patience = if nth < QUEUE { HELD_UP_MAX.saturating_sub(self.held_up) } else { PATIENCE };
-        match self.deliver(ToWorker::Batch(sealed.clone()), patience) {
-            Some(waited) if waited.is_zero() && nth == 0 => self.held_up = Duration::ZERO,
-            Some(waited) if nth < QUEUE => self.held_up += waited,
-            Some(_) => {}
-            None => self.away.store(true, Ordering::Release),
+        let Some(waited) = self.deliver(ToWorker::Batch(sealed.clone()), patience) else {
+            return self.away.store(true, Ordering::Release);
+        };
+        self.kept_up = if waited.is_zero() { self.kept_up + 1 } else { 0 };
+        if self.kept_up >= QUEUE {
+            self.held_up = Duration::ZERO;
+        } else if nth < QUEUE {
+            self.held_up += waited;
         }
     }
 

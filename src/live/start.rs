@@ -101,10 +101,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         since_snapshot: Stopwatch::start(),
     };
     let mut threads = vec![spawn("tailer", move || tailer.run(history))?];
-    for worker in workers {
-        let status = shared.status.clone();
-        threads.push(spawn(worker.slot.name(), move || work(worker, &status))?);
-    }
+    threads.append(&mut spawn_workers(workers, &shared.status)?);
     let keeper = spawn("keeper", move || keeper.run())?;
     let keeper = Some((to_keeper, keeper));
     Ok(Live {
@@ -118,6 +115,14 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         started,
         _lock: lock,
     })
+}
+
+fn spawn_workers(workers: Vec<Worker>, status: &Arc<Status>) -> Result<Vec<thread::JoinHandle<()>>, StartError> {
+    let spawn_one = |worker: Worker| {
+        let status = status.clone();
+        spawn(worker.slot.name(), move || work(worker, &status))
+    };
+    workers.into_iter().map(spawn_one).collect()
 }
 
 /// A failure outside of the fold ends the thread, and is told as well.

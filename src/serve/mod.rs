@@ -18,7 +18,10 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
+};
 
 pub use guard::{Access, Token};
 
@@ -44,6 +47,7 @@ pub struct Server {
     listener: TcpListener,
     live: Live,
     runtime: Runtime,
+    signals: Signals,
     access: Access,
     clock: crate::clock::Clock,
 }
@@ -67,9 +71,9 @@ impl Server {
             .enable_all()
             .build()
             .map_err(ServeError::Runtime)?;
-        outlive_full_files(&runtime).map_err(ServeError::Runtime)?;
+        let signals = Signals::catch(&runtime).map_err(ServeError::Runtime)?;
         let live = Live::start(config)?;
-        Ok(Server { listener, live, runtime, access: Access::new(local, token), clock })
+        Ok(Server { listener, live, runtime, signals, access: Access::new(local, token), clock })
     }
 
     /// Where it listens.
@@ -87,13 +91,13 @@ impl Server {
     /// # Errors
     /// No threads for it.
     pub fn run(self) -> Result<(), ServeError> {
-        let Server { listener, live, runtime, access, clock } = self;
+        let Server { listener, live, runtime, signals, access, clock } = self;
         let live = Arc::new(live);
         let state = routes::App::new(live.clone(), access, clock);
         runtime
             .block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                http::accept(listener, routes::router(state), stopped()).await;
+                http::accept(listener, routes::router(state), signals.stopped()).await;
                 io::Result::Ok(())
             })
             .map_err(ServeError::Runtime)?;
@@ -105,23 +109,27 @@ impl Server {
     }
 }
 
-/// A file that may grow no further (`ulimit -f`) is a failed write like any other, not the end of the process.
-fn outlive_full_files(runtime: &Runtime) -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let _inside = runtime.enter();
-    // Once there was a handler, the signal never kills again.
-    signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())).map(drop)
+/// The signals that end the server, caught from before it takes anything.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Completes at the first signal to stop.
-async fn stopped() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+impl Signals {
+    /// Also, a file that may grow no further (`ulimit -f`) is a failed write like any other from here on, not the end of
+    /// the process.
+    fn catch(runtime: &Runtime) -> io::Result<Signals> {
+        let _inside = runtime.enter();
+        // Once there was a handler, the signal never kills again.
+        drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Completes at the first signal to stop.
+    async fn stopped(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
