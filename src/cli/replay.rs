@@ -2,7 +2,10 @@ use std::{io::Write, path::PathBuf};
 
 use clap::Args;
 
-use super::{Events, Found, Output, Usage, reading};
+use super::{
+    Events, Found, Output, Usage,
+    reading::{self, Progress},
+};
 use crate::{
     consumers::REGISTRY,
     event::time,
@@ -35,7 +38,7 @@ impl Replay {
         let policy = reading::policy(self.policy.as_ref())?;
         let directory = reading::open(&self.events)?;
         let mut out = reading::stdout();
-        let bar = reading::progress(None, "replaying", false);
+        let bar = Progress::new(None, "replaying", false);
         let mut written = Ok(());
         let replayed = replay(&directory, REGISTRY, policy, until, |batch, emitted, _| {
             bar.inc(batch.next - batch.first);
@@ -43,7 +46,7 @@ impl Replay {
                 written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line()));
             }
         })?;
-        bar.finish_and_clear();
+        bar.finish();
         written?;
         if !self.decisions {
             self.state(&mut out, &replayed)?;

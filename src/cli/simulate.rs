@@ -10,12 +10,15 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::{Events, Found, Usage, reading};
+use super::{Events, Found, Usage, reading::Progress};
 use crate::{
     clock::{Clock, Stopwatch},
     event::time,
     simulate::{Config, Fleet},
 };
+
+/// Lines between two words about progress.
+const PROGRESS_LINES: u64 = 4096;
 
 /// A run, its signal and its PnL.
 const LINES_PER_RUN: f64 = 3.0;
@@ -104,7 +107,7 @@ impl Simulate {
 /// Writes lines as fast as possible.
 pub fn bulk(dir: &Path, fleet: &mut Fleet, lines: u64) -> anyhow::Result<()> {
     let mut streams: BTreeMap<&'static str, BufWriter<File>> = BTreeMap::new();
-    let bar = reading::progress(Some(lines), "simulating", false);
+    let bar = Progress::new(Some(lines), "simulating", false);
     for n in 0..lines {
         let line = fleet.next_line();
         if !streams.contains_key(line.stream) {
@@ -113,14 +116,14 @@ pub fn bulk(dir: &Path, fleet: &mut Fleet, lines: u64) -> anyhow::Result<()> {
         if let Some(stream) = streams.get_mut(line.stream) {
             stream.write_all(line.bytes)?;
         }
-        if n % 4096 == 0 {
-            bar.set_position(n);
+        if n % PROGRESS_LINES == 0 {
+            bar.inc(PROGRESS_LINES);
         }
     }
     for stream in streams.values_mut() {
         stream.flush()?;
     }
-    bar.finish_and_clear();
+    bar.finish();
     Ok(())
 }
 

@@ -2,7 +2,10 @@ use std::io::Write;
 
 use clap::Args;
 
-use super::{Events, Found, Output, reading};
+use super::{
+    Events, Found, Output,
+    reading::{self, Progress},
+};
 use crate::{render::human, tape::verify};
 
 #[derive(Debug, Args)]
@@ -16,9 +19,9 @@ pub struct Verify {
 
 impl Verify {
     pub fn run(self) -> anyhow::Result<Found> {
-        let bar = reading::progress(None, "verifying", true);
+        let bar = Progress::new(None, "verifying", true);
         let report = verify::verify(&self.events.layout(), |bytes| bar.inc(bytes))?;
-        bar.finish_and_clear();
+        bar.finish();
         let mut out = reading::stdout();
         if self.output == Output::Text {
             for finding in &report.findings {

@@ -7,32 +7,17 @@ use std::{
     time::Duration,
 };
 
-use runtape::clock::Stopwatch;
-
 use super::stage::{Stage, counted, line};
 use crate::support::{Events, RUNTAPE, append, wait_until};
 
-/// Time until a condition holds.
-fn until(what: &str, condition: impl FnMut() -> bool) -> Duration {
-    let start = Stopwatch::start();
-    wait_until(what, condition);
-    start.elapsed()
-}
-
-/// The quickest of several tries: what the program can do when the machine lets it.
-fn quickest(tries: usize, mut once: impl FnMut() -> Duration) -> Duration {
-    (0..tries).map(|_| once()).min().unwrap_or_default()
-}
-
 #[test]
-fn after_silence_one_line_is_seen_at_once() {
+fn after_silence_a_line_is_in_the_next_scrape() {
     let mut stage = Stage::new();
     stage.full_look();
-    let took = quickest(5, || {
+    for _ in 0..5 {
         stage.write("runs.jsonl", 1);
-        until("the line is counted", || counted(&stage.metrics()).0 == stage.runs.count)
-    });
-    assert!(took < Duration::from_millis(50), "{took:?}");
+        assert_eq!(counted(&stage.metrics()).0, stage.runs.count);
+    }
     stage.check();
 }
 
@@ -43,11 +28,10 @@ fn a_line_that_no_notification_names_is_seen_by_the_poll() {
     append(&outside, stage.runs.take(1).as_bytes());
     fs::hard_link(&outside, stage.path("runs.jsonl")).expect("a hard link");
     stage.settle();
-    let took = quickest(5, || {
+    for _ in 0..5 {
         append(&outside, stage.runs.take(1).as_bytes());
-        until("the line is counted", || counted(&stage.metrics()).0 == stage.runs.count)
-    });
-    assert!(took < Duration::from_millis(250), "{took:?}");
+        wait_until("the line is counted", || counted(&stage.metrics()).0 == stage.runs.count);
+    }
     stage.check();
 }
 
@@ -57,7 +41,7 @@ fn whoever_asks_under_load_is_answered() {
     let stop = AtomicBool::new(false);
     let path = stage.path("runs.jsonl");
     let mut runs = std::mem::replace(&mut stage.runs, super::stage::Runs::of("a"));
-    let (slowest, runs) = thread::scope(|scope| {
+    let runs = thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let mut file = OpenOptions::new().create(true).append(true).open(&path).expect("a stream");
             while !stop.load(Ordering::Relaxed) {
@@ -68,18 +52,12 @@ fn whoever_asks_under_load_is_answered() {
             }
             runs
         });
-        let times = (0..20).map(|_| {
-            let start = Stopwatch::start();
-            stage.metrics();
-            start.elapsed()
-        });
-        let mut times: Vec<Duration> = times.collect();
+        let pages: Vec<_> = (0..20).map(|_| counted(&stage.metrics()).0).collect();
         stop.store(true, Ordering::Relaxed);
-        times.sort();
-        (times[15], writer.join().expect("the writer ends"))
+        assert!(pages.is_sorted() && pages.last() > pages.first(), "{pages:?}");
+        writer.join().expect("the writer ends")
     });
     stage.runs = runs;
-    assert!(slowest < Duration::from_millis(500), "three of four pages take less than {slowest:?}");
     stage.check();
 }
 
@@ -92,11 +70,10 @@ fn ten_thousand_idle_files_hold_nobody_up() {
     }
     stage.start();
     assert_eq!(stage.metrics().get("agent_runs_total{agent=\"idle\"}"), Some(FILES as f64));
-    let took = quickest(5, || {
+    for _ in 0..5 {
         stage.write("idle-77.jsonl", 1);
-        until("the line is counted", || counted(&stage.metrics()).0 == stage.runs.count)
-    });
-    assert!(took < Duration::from_millis(250), "{took:?}");
+        assert_eq!(counted(&stage.metrics()).0, stage.runs.count);
+    }
     stage.check();
 }
 
