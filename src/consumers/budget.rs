@@ -94,7 +94,8 @@ impl Consumer for Budget {
 
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
         let today = tape_time.map(day).or(self.today);
-        let fallback = Account { limit: Some(Limit::of_policy(&policy::Budget::default())), ..Account::default() };
+        let defaults = policy::Budget::default();
+        let fallback = Account { limit: Some(Limit::of(defaults.daily_usd, &defaults)), ..Account::default() };
         let account = if self.fleet.limit.is_some() { &self.fleet } else { &fallback };
         Some(("budget", account.row(today)))
     }
@@ -207,10 +208,6 @@ impl Account {
 impl Limit {
     fn of(daily_usd: f64, rules: &policy::Budget) -> Limit {
         Limit { daily: money::nano_usd(daily_usd), buffer: money::nano_usd(rules.buffer_usd) }
-    }
-
-    fn of_policy(rules: &policy::Budget) -> Limit {
-        Limit::of(rules.daily_usd, rules)
     }
 }
 

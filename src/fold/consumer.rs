@@ -5,7 +5,7 @@ use super::{Batch, Event, Text};
 use crate::{
     decision::{Decision, Numbers},
     event::Nanos,
-    policy::{InForce, Policy},
+    policy::Policy,
     subject::{Subject, Subjects},
     view::{Family, Row, Samples},
 };
@@ -23,11 +23,6 @@ impl<'a> At<'a> {
     /// The policy in force at this position.
     pub fn policy(&self) -> &'a Policy {
         &self.batch.policy.policy
-    }
-
-    /// The policy in force with its hash.
-    pub fn in_force(&self) -> &'a InForce {
-        &self.batch.policy
     }
 
     /// The name of a subject known at this position.

@@ -29,10 +29,6 @@ impl Engine {
         &self.slots
     }
 
-    pub fn slots_mut(&mut self) -> &mut [Box<dyn Slot>] {
-        &mut self.slots
-    }
-
     /// Folds a batch; returns its decisions ordered by position, then list order, then ordinal.
     pub fn step(&mut self, batch: &Batch) -> Vec<Emitted> {
         let mut voices: Vec<(&'static str, Vec<Emitted>)> = Vec::with_capacity(self.slots.len());

@@ -107,11 +107,6 @@ impl Directory {
     pub fn source(&self, round: &Round) -> RoundSource {
         source(&self.follower, round)
     }
-
-    /// Whether there is anything past the tape.
-    pub fn has_tail(&self) -> bool {
-        !self.tail.extents.is_empty()
-    }
 }
 
 /// A sealed round with where a follower finds its bytes.
