@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::lines::Outcome;
 use crate::{
     event::{Direction, Key, Malformed, Nanos},
     policy::InForce,
@@ -109,7 +110,17 @@ pub struct Reject {
     pub why: Malformed,
 }
 
-/// Consecutive positions under one policy, as every consumer folds them.
+/// Where a line of a tracked stream came to stand, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub position: u64,
+    pub stream: Arc<str>,
+    /// Offset of its first byte.
+    pub offset: u64,
+    pub outcome: Outcome,
+}
+
+/// Consecutive positions, as every consumer folds them.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// First position covered.
@@ -126,6 +137,8 @@ pub struct Batch {
     pub agents_before: usize,
     pub strategies_before: usize,
     pub rejects: Vec<Reject>,
+    /// Lines of the streams that intake was told to track.
+    pub placed: Vec<Placed>,
 }
 
 impl Batch {

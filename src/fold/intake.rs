@@ -5,7 +5,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    batch::{Alpha, Batch, Body, Entry, Event, Place, Pnl, Price, Reject, Run},
+    batch::{Alpha, Batch, Body, Entry, Event, Place, Placed, Pnl, Price, Reject, Run},
     dedupe::Dedupe,
     join::{Join, Owner, Waiting},
     lines::{Lines, Oddity, Outcome},
@@ -31,6 +31,8 @@ pub struct Intake {
     agent_ids: HashMap<Arc<str>, u32>,
     strategy_ids: HashMap<Arc<str>, u32>,
     policy: Arc<InForce>,
+    /// Streams whose lines somebody waits for; not part of the state.
+    tracked: Vec<&'static str>,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -48,7 +50,18 @@ impl Intake {
     pub const VERSION: u32 = 1;
 
     pub fn new(policy: Arc<InForce>) -> Intake {
-        Intake { state: State::default(), agent_ids: HashMap::default(), strategy_ids: HashMap::default(), policy }
+        Intake {
+            state: State::default(),
+            agent_ids: HashMap::default(),
+            strategy_ids: HashMap::default(),
+            policy,
+            tracked: Vec::new(),
+        }
+    }
+
+    /// From here on batches say where each line of these streams came to stand.
+    pub fn track(&mut self, streams: &[&'static str]) {
+        self.tracked = streams.to_vec();
     }
 
     /// The next position.
@@ -101,6 +114,7 @@ impl Intake {
             strategy_ids: ids(&state.subjects.strategies),
             state,
             policy,
+            tracked: Vec::new(),
         })
     }
 
@@ -117,6 +131,7 @@ impl Intake {
             agents_before: self.state.subjects.agents.len(),
             strategies_before: self.state.subjects.strategies.len(),
             rejects: Vec::new(),
+            placed: Vec::new(),
         }
     }
 
@@ -126,19 +141,34 @@ impl Intake {
         let position = self.state.position;
         self.state.position += 1;
         batch.next = self.state.position;
+        let outcome = self.fold(line, place, sealed_at, position, batch);
+        self.state.lines.count(&place.stream, outcome);
+        if self.tracked.contains(&&*place.stream) {
+            let (stream, offset) = (place.stream.clone(), place.offset);
+            batch.placed.push(Placed { position, stream, offset, outcome });
+        }
+    }
+
+    /// What becomes of a line.
+    fn fold(
+        &mut self,
+        line: Result<Line, Malformed>,
+        place: &Place,
+        sealed_at: Option<Nanos>,
+        position: u64,
+        batch: &mut Batch,
+    ) -> Outcome {
         let line = match line.and_then(|line| control_checked(line, &place.stream)) {
             Ok(line) => line,
             Err(why) => {
-                self.state.lines.count(&place.stream, Outcome::Malformed);
                 self.state.lines.malformed(why.reason);
                 batch.rejects.push(Reject { position, place: place.clone(), why });
-                return;
+                return Outcome::Malformed;
             }
         };
         let outcome = self.outcome(&line, &place.stream);
-        self.state.lines.count(&place.stream, outcome);
         if outcome == Outcome::Duplicate {
-            return;
+            return outcome;
         }
         let time = self.time(&line, sealed_at);
         match outcome {
@@ -147,6 +177,7 @@ impl Intake {
             Outcome::Kind(Kind::Price) => self.price_line(&line, position, time, batch),
             _ => {}
         }
+        outcome
     }
 
     fn outcome(&mut self, line: &Line, stream: &str) -> Outcome {

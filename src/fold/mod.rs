@@ -23,7 +23,7 @@ pub mod slot;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Body, Entry, Event, Place, Reject, Text};
+pub use batch::{Batch, Body, Entry, Event, Place, Placed, Reject, Text};
 pub use consumer::{At, Consumer, Decisions};
 pub use engine::{Engine, Registration};
 pub use intake::Intake;
