@@ -23,6 +23,8 @@ pub struct Decision {
     pub consumer: &'static str,
     pub version: u32,
     pub subject: Subject,
+    /// The name of a subject that is unknown.
+    pub stranger: Option<Box<str>>,
     pub verdict: &'static str,
     /// Which rule decided; the first key of `reason`.
     pub rule: &'static str,
@@ -60,6 +62,11 @@ impl DecisionLine {
 }
 
 impl Decision {
+    /// One of its numbers, if it is one.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        self.numbers.iter().find(|(given, _)| *given == name)?.1.as_f64()
+    }
+
     /// The written form; `subject` is its name, `policy` the hash in force.
     pub fn line(&self, subject: &str, policy: &str) -> DecisionLine {
         let mut reason = Map::new();

@@ -28,19 +28,20 @@ pub struct Replayed {
     pub decisions: u64,
 }
 
-/// Folds a directory from position 0 with fresh consumers; each batch and its decisions go to `sink`.
+/// Folds a directory from position 0 with fresh consumers, under the policies of its tape or under one that replaces
+/// them all; each batch and its decisions go to `sink`.
 ///
 /// # Errors
 /// The history cannot be read as it was sealed.
 pub fn replay(
     directory: &Directory,
     registry: &[Registration],
-    policy: Arc<InForce>,
+    replaced: Option<Arc<InForce>>,
     until: Until,
     mut sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
 ) -> Result<Replayed, ReplayError> {
     let mut engine = Engine::new(registry);
-    let mut intake = Intake::new(policy);
+    let mut intake = replaced.map_or_else(|| Intake::new(Arc::default()), Intake::fixed);
     let mut decisions = 0;
     for source in directory.rounds(0)? {
         let done = read_round(&source?, &mut intake, until, &mut |batch| {

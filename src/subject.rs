@@ -10,14 +10,17 @@ pub enum Subject {
     Agent(u32),
     Strategy(u32),
     Fleet,
+    /// Named by a command or a request, and by no run, signal or profit yet.
+    UnknownAgent,
+    UnknownStrategy,
 }
 
 impl Subject {
     /// `agent`, `strategy` or `fleet`.
     pub fn kind(self) -> &'static str {
         match self {
-            Subject::Agent(_) => "agent",
-            Subject::Strategy(_) => "strategy",
+            Subject::Agent(_) | Subject::UnknownAgent => "agent",
+            Subject::Strategy(_) | Subject::UnknownStrategy => "strategy",
             Subject::Fleet => "fleet",
         }
     }
@@ -31,12 +34,13 @@ pub struct Subjects {
 }
 
 impl Subjects {
-    /// The name of a subject; the fleet is called `fleet`.
+    /// The name of a subject; the fleet is called `fleet`, an unknown one `?`.
     pub fn name(&self, subject: Subject) -> &str {
         match subject {
             Subject::Agent(id) => self.agents.get(id as usize).map_or("?", |name| name),
             Subject::Strategy(id) => self.strategies.get(id as usize).map_or("?", |name| name),
             Subject::Fleet => "fleet",
+            Subject::UnknownAgent | Subject::UnknownStrategy => "?",
         }
     }
 
@@ -45,7 +49,7 @@ impl Subjects {
         let known = match subject {
             Subject::Agent(id) => self.agents.get(id as usize),
             Subject::Strategy(id) => self.strategies.get(id as usize),
-            Subject::Fleet => None,
+            _ => None,
         };
         known.cloned().unwrap_or_else(|| self.name(subject).into())
     }
@@ -65,12 +69,12 @@ pub struct PerSubject<T> {
 }
 
 impl<T: Default> PerSubject<T> {
-    /// The state of a subject, made on first touch. The fleet has none here.
+    /// The state of a subject, made on first touch. The fleet and the unknown have none here.
     pub fn entry(&mut self, subject: Subject) -> Option<&mut T> {
         let (states, id) = match subject {
             Subject::Agent(id) => (&mut self.agents, id as usize),
             Subject::Strategy(id) => (&mut self.strategies, id as usize),
-            Subject::Fleet => return None,
+            _ => return None,
         };
         if states.len() <= id {
             states.resize_with(id + 1, T::default);
@@ -83,8 +87,18 @@ impl<T: Default> PerSubject<T> {
         match subject {
             Subject::Agent(id) => self.agents.get(id as usize),
             Subject::Strategy(id) => self.strategies.get(id as usize),
-            Subject::Fleet => None,
+            _ => None,
         }
+    }
+
+    /// Every agent that was ever touched.
+    pub fn agents(&self) -> impl Iterator<Item = (Subject, &T)> {
+        self.agents.iter().enumerate().map(|(id, state)| (Subject::Agent(id as u32), state))
+    }
+
+    /// The same, to be changed.
+    pub fn agents_mut(&mut self) -> impl Iterator<Item = (Subject, &mut T)> {
+        self.agents.iter_mut().enumerate().map(|(id, state)| (Subject::Agent(id as u32), state))
     }
 }
 

@@ -220,7 +220,7 @@ proptest! {
         let mut room = pieces[0];
         for (_, line) in &log.0 {
             let text = line.strip_suffix(b"\n").expect("whole lines");
-            let place = Place { stream: "events".into(), file: "file of events".into(), offset };
+            let place = Place { stream: "control".into(), file: "file of control".into(), offset };
             offset += line.len() as u64;
             if !text.iter().all(u8::is_ascii_whitespace) {
                 intake.line(event::decode(text, 1 << 20), &place, None, &mut batch);

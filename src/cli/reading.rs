@@ -35,11 +35,11 @@ pub fn open(events: &Events) -> anyhow::Result<Directory> {
     Ok(directory)
 }
 
-/// The policy of a file, or the defaults.
-pub fn policy(file: Option<&PathBuf>) -> anyhow::Result<Arc<InForce>> {
-    let Some(file) = file else { return Ok(Arc::default()) };
+/// The policy of a file, to replace those of the tape; none without a file.
+pub fn policy(file: Option<&PathBuf>) -> anyhow::Result<Option<Arc<InForce>>> {
+    let Some(file) = file else { return Ok(None) };
     let text = fs::read_to_string(file).with_context(|| format!("cannot read the policy {}", file.display()))?;
-    Ok(Arc::new(InForce::new(Policy::from_toml(&text)?)))
+    Ok(Some(Arc::new(InForce::new(Policy::from_toml(&text)?))))
 }
 
 /// A progress bar on a terminal's stderr that shows itself only when the work takes longer than a second.

@@ -25,9 +25,18 @@ struct Losses {
     /// Losses among them, and among those that left the window and still count.
     recent: Count,
     settled: Count,
-    /// The threshold the counts were made with.
-    large_loss_bps: f64,
+    /// The terms the counts were made under.
+    terms: Option<Terms>,
     multiplier: Option<f64>,
+}
+
+/// What makes a loss count, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Terms {
+    large_loss_bps: f64,
+    /// All losses count, also those that left the window.
+    all: bool,
+    capacity: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +49,7 @@ const MULTIPLIER: usize = 0;
 
 impl Consumer for Confidence {
     const NAME: &'static str = "confidence";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const FAMILIES: &'static [Family] = &[Family::new(
         "confidence_multiplier",
         MetricType::Gauge,
@@ -48,25 +57,24 @@ impl Consumer for Confidence {
     )];
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
-        let Body::Pnl(pnl) = &event.body else { return };
-        let policy = at.policy();
-        let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
-        for subject in subjects.into_iter().flatten() {
-            let Some(losses) = self.subjects.entry(subject) else { continue };
-            let before = losses.multiplier.unwrap_or(policy.confidence.cap.min(1.0));
-            losses.record(event.run, pnl, policy);
-            let after = losses.multiplier(&policy.confidence);
-            losses.multiplier = Some(after);
-            if after != before && matches!(subject, Subject::Agent(_)) {
-                let total = losses.total();
-                let numbers = vec![
-                    ("multiplier", after.into()),
-                    ("before", before.into()),
-                    ("large_losses", total.large.into()),
-                    ("small_losses", total.small.into()),
-                ];
-                out.emit(subject, "confidence", "losses", numbers);
+        match &event.body {
+            Body::Pnl(pnl) => {
+                let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
+                for subject in subjects.into_iter().flatten() {
+                    let Some(losses) = self.subjects.entry(subject) else { continue };
+                    losses.come_under(Terms::of(at.policy()));
+                    losses.record(event.run, pnl);
+                    losses.judge(subject, at, "losses", out);
+                }
             }
+            // Another policy may judge the same losses otherwise.
+            Body::Policy => {
+                for (subject, losses) in self.subjects.agents_mut() {
+                    losses.come_under(Terms::of(at.policy()));
+                    losses.judge(subject, at, "policy", out);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -88,22 +96,48 @@ impl Confidence {
 }
 
 impl Losses {
-    fn record(&mut self, run: Option<Key>, pnl: &Pnl, policy: &policy::Policy) {
-        let rules = &policy.confidence;
-        let all = rules.window == 0;
-        self.pnl.set_capacity(if all { policy.rolling.window } else { rules.window });
-        let change = self.pnl.add(run, pnl.realized_pnl_bps);
-        if self.large_loss_bps != rules.large_loss_bps {
-            self.large_loss_bps = rules.large_loss_bps;
-            self.recent = self.pnl.values().fold(Count::default(), |count, x| count.with(x, rules));
+    /// Counts anew what is still known, where other terms than before hold.
+    fn come_under(&mut self, terms: Terms) {
+        if self.terms == Some(terms) {
             return;
         }
-        self.recent = self.recent.with(change.after, rules);
+        let before: Vec<f64> = self.pnl.values().collect();
+        self.pnl.set_capacity(terms.capacity);
+        let (gone, kept) = before.split_at(before.len() - self.pnl.len());
+        let count = |values: &[f64]| values.iter().fold(Count::default(), |count, x| count.with(*x, &terms));
+        self.recent = count(kept);
+        let settled = if self.terms.is_some_and(|terms| terms.all) { self.settled } else { Count::default() };
+        self.settled = if terms.all { settled.and(count(gone)) } else { Count::default() };
+        self.terms = Some(terms);
+    }
+
+    fn record(&mut self, run: Option<Key>, pnl: &Pnl) {
+        let Some(terms) = self.terms else { return };
+        let change = self.pnl.add(run, pnl.realized_pnl_bps);
+        self.recent = self.recent.with(change.after, &terms);
         for gone in [change.before, change.evicted].into_iter().flatten() {
-            self.recent = self.recent.without(gone, rules);
+            self.recent = self.recent.without(gone, &terms);
         }
-        if let Some(evicted) = change.evicted.filter(|_| all) {
-            self.settled = self.settled.with(evicted, rules);
+        if let Some(evicted) = change.evicted.filter(|_| terms.all) {
+            self.settled = self.settled.with(evicted, &terms);
+        }
+    }
+
+    /// Says so when the multiplier of an agent changed.
+    fn judge(&mut self, subject: Subject, at: &At, rule: &'static str, out: &mut Decisions) {
+        let rules = &at.policy().confidence;
+        let before = self.multiplier.unwrap_or(1.0);
+        let after = self.multiplier(rules);
+        self.multiplier = Some(after);
+        if after != before && matches!(subject, Subject::Agent(_)) {
+            let total = self.total();
+            let numbers = vec![
+                ("multiplier", after.into()),
+                ("before", before.into()),
+                ("large_losses", total.large.into()),
+                ("small_losses", total.small.into()),
+            ];
+            out.emit(subject, "confidence", rule, numbers);
         }
     }
 
@@ -118,15 +152,28 @@ impl Losses {
     }
 }
 
+impl Terms {
+    fn of(policy: &policy::Policy) -> Terms {
+        let rules = &policy.confidence;
+        let all = rules.window == 0;
+        let capacity = if all { policy.rolling.window } else { rules.window };
+        Terms { large_loss_bps: rules.large_loss_bps, all, capacity }
+    }
+}
+
 impl Count {
-    fn with(mut self, pnl_bps: f64, rules: &policy::Confidence) -> Count {
-        self.large += u64::from(pnl_bps < rules.large_loss_bps);
-        self.small += u64::from(pnl_bps >= rules.large_loss_bps && pnl_bps < 0.0);
+    fn with(mut self, pnl_bps: f64, terms: &Terms) -> Count {
+        self.large += u64::from(pnl_bps < terms.large_loss_bps);
+        self.small += u64::from(pnl_bps >= terms.large_loss_bps && pnl_bps < 0.0);
         self
     }
 
-    fn without(mut self, pnl_bps: f64, rules: &policy::Confidence) -> Count {
-        let one = Count::default().with(pnl_bps, rules);
+    fn and(self, other: Count) -> Count {
+        Count { large: self.large + other.large, small: self.small + other.small }
+    }
+
+    fn without(mut self, pnl_bps: f64, terms: &Terms) -> Count {
+        let one = Count::default().with(pnl_bps, terms);
         self.large = self.large.saturating_sub(one.large);
         self.small = self.small.saturating_sub(one.small);
         self

@@ -3,10 +3,14 @@
 
 use crate::fold::Registration;
 
+/// Which agent runs how often in a period.
+mod allocation;
 /// What a day costs, and whether any of it is left.
 mod budget;
 /// How much of its size an agent may use.
 mod confidence;
+/// Who may trade, at what size, and why.
+mod desk;
 /// Who is promoted, who is killed.
 mod gates;
 /// When rewards turn against an agent: quarantined until they recover.
@@ -28,4 +32,6 @@ pub const REGISTRY: &[Registration] = &[
     Registration::of::<confidence::Confidence>(),
     Registration::of::<gates::Gates>(),
     Registration::of::<budget::Budget>(),
+    Registration::of::<desk::Desk>(),
+    Registration::of::<allocation::Allocation>(),
 ];

@@ -1,15 +1,16 @@
 //! At each reward of an agent: enter on drawdown, on Sharpe, or (when switched on) on the drawdown of PnL; leave when
-//! the drawdown recovered, no other rule holds, and the minimum dwell is over.
+//! the drawdown recovered, no other rule holds, and the minimum dwell is over. An operator may do both.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
     decision::Numbers,
-    event::Key,
+    event::{Action, Key, Nanos, time},
     fold::{
         At, Body, Consumer, Decisions, Event,
-        batch::{Pnl, Run},
+        batch::{Command, Pnl, Run},
+        orders::{Refusal, done},
     },
     policy::{self, RewardBasis},
     stats::{KeyedWindow, Window},
@@ -34,7 +35,10 @@ struct Agent {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Held {
     since_position: u64,
+    since: Option<Nanos>,
     rule: Rule,
+    /// The operator who did it.
+    actor: Option<Box<str>>,
     /// Rewards since it was entered.
     rewards: u64,
 }
@@ -45,6 +49,8 @@ enum Rule {
     Drawdown,
     Sharpe,
     PnlDrawdown,
+    /// Left only by an operator.
+    Operator,
 }
 
 impl Rule {
@@ -53,6 +59,7 @@ impl Rule {
             Rule::Drawdown => "drawdown",
             Rule::Sharpe => "sharpe",
             Rule::PnlDrawdown => "pnl_drawdown",
+            Rule::Operator => "operator",
         }
     }
 }
@@ -69,11 +76,14 @@ const QUARANTINED: usize = 0;
 
 impl Consumer for Quarantine {
     const NAME: &'static str = "quarantine";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const FAMILIES: &'static [Family] =
         &[Family::new("quarantined", MetricType::Gauge, "Whether the agent is quarantined: 1 or 0.")];
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
+        if let Body::Command(command) = &event.body {
+            return self.command(at, command, out);
+        }
         let Some(subject) = event.agent.map(Subject::Agent) else { return };
         let Some(agent) = self.agents.entry(subject) else { return };
         match &event.body {
@@ -97,13 +107,61 @@ impl Consumer for Quarantine {
                 "active": held.is_some(),
                 "reason": held.map(|held| held.rule.name()),
                 "since_position": held.map(|held| held.since_position),
+                "since": held.and_then(|held| held.since).map(time::unix_seconds),
+                "actor": held.and_then(|held| held.actor.as_deref()),
             });
             out.insert("quarantine".to_owned(), row);
         }
     }
 }
 
+impl Quarantine {
+    /// Obeys or refuses an order about a quarantine; others are somebody else's.
+    fn command(&mut self, at: &At, command: &Command, out: &mut Decisions) {
+        if !matches!(command.action, Action::Quarantine | Action::Clear) {
+            return;
+        }
+        let agent = command.single().and_then(|subject| match subject {
+            Subject::Agent(_) => self.agents.entry(subject).ok_or(Refusal::UNKNOWN),
+            _ => Err(Refusal::AGENTS_ONLY),
+        });
+        match agent.and_then(|agent| agent.order(at, command)) {
+            Ok(()) => out.obey(at, command, done(command.action), Vec::new()),
+            Err(why) => out.refuse(at, command, why),
+        }
+    }
+}
+
+const ALREADY_HELD: Refusal =
+    Refusal { rule: "already quarantined by an operator", way_out: "nothing is to be done; clear undoes it" };
+const NOT_HELD: Refusal = Refusal { rule: "not quarantined", way_out: "nothing is to be done" };
+
 impl Agent {
+    fn order(&mut self, at: &At, command: &Command) -> Result<(), Refusal> {
+        let by_operator = self.held.as_ref().is_some_and(|held| held.rule == Rule::Operator);
+        match command.action {
+            Action::Quarantine if by_operator => return Err(ALREADY_HELD),
+            Action::Quarantine => {
+                let actor = Some(at.text(command.actor).into());
+                self.held = Some(Held {
+                    since_position: at.position,
+                    since: at.tape_time,
+                    rule: Rule::Operator,
+                    actor,
+                    rewards: 0,
+                });
+            }
+            _ if self.held.is_none() => return Err(NOT_HELD),
+            _ => {
+                // From here on the rules look at what comes after, and at nothing that was cleared.
+                self.held = None;
+                self.rewards.clear();
+                self.pnl = KeyedWindow::default();
+            }
+        }
+        Ok(())
+    }
+
     fn reward(&mut self, at: &At, subject: Subject, run: &Run, out: &mut Decisions) {
         let policy = at.policy();
         let reward = match policy.rolling.reward_basis {
@@ -119,7 +177,7 @@ impl Agent {
         if let Some(held) = &mut self.held {
             held.rewards += 1;
             let may_leave = held.rewards > rules.min_dwell_runs && numbers.drawdown > rules.clear_drawdown;
-            if broken.is_none() && may_leave {
+            if held.rule != Rule::Operator && broken.is_none() && may_leave {
                 let since = held.since_position;
                 self.held = None;
                 let mut list = numbers.list(rules);
@@ -127,7 +185,7 @@ impl Agent {
                 out.emit(subject, "cleared", "recovered", list);
             }
         } else if let Some(rule) = broken {
-            self.held = Some(Held { since_position: at.position, rule, rewards: 0 });
+            self.held = Some(Held { since_position: at.position, since: at.tape_time, rule, actor: None, rewards: 0 });
             out.emit(subject, "quarantined", rule.name(), numbers.list(rules));
         }
     }

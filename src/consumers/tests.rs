@@ -1,5 +1,8 @@
 //! Lines and a policy in, decisions and rows out.
 
+/// Commands, requests and what the desk makes of them.
+mod control;
+
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -7,23 +10,29 @@ use serde_json::Value;
 use super::REGISTRY;
 use crate::{
     event,
-    fold::{Engine, Intake, Place},
+    fold::{Emitted, Engine, Intake, Place},
     policy::{InForce, Policy},
     subject::Subject,
     view::Row,
 };
 
-/// The fold of lines under a policy.
-fn fold(policy: &str, lines: &[String]) -> (Engine, Vec<String>) {
+/// The fold of lines under a policy, with its decisions.
+fn folded(policy: &str, lines: &[String]) -> (Engine, Vec<Emitted>) {
     let policy = Policy::from_toml(policy).expect("a policy");
     let mut intake = Intake::new(Arc::new(InForce::new(policy)));
-    let place = Place { stream: "events".into(), file: "f1".into(), offset: 0 };
+    let place = Place { stream: "control".into(), file: "f1".into(), offset: 0 };
     let mut batch = intake.begin();
     for line in lines {
         intake.line(event::decode(line.as_bytes(), 1 << 20), &place, None, &mut batch);
     }
     let mut engine = Engine::new(REGISTRY);
     let decisions = engine.step(&batch);
+    (engine, decisions)
+}
+
+/// The same, each decision in words.
+fn fold(policy: &str, lines: &[String]) -> (Engine, Vec<String>) {
+    let (engine, decisions) = folded(policy, lines);
     let words = decisions.iter().map(|emitted| {
         let line = emitted.line();
         let rule = line.reason.get("rule").and_then(Value::as_str).unwrap_or("-");

@@ -40,6 +40,8 @@ pub enum Shape {
     Count,
     /// A count, or true (1) or false (0).
     CountOrBool,
+    /// true or false.
+    Flag,
     /// LONG, SHORT or FLAT in any ASCII case.
     Direction,
 }
@@ -56,6 +58,7 @@ impl Shape {
             Shape::Amount => "a number from 0 to 2^53",
             Shape::Count => "a whole number from 0 to 2^53",
             Shape::CountOrBool => "a whole number from 0 to 2^53, true or false",
+            Shape::Flag => "true or false",
             Shape::Direction => "LONG, SHORT or FLAT (version 1: also BUY, SELL, HOLD)",
         }
     }
@@ -124,6 +127,17 @@ pub enum Id {
     NotionalUsd,
     EntryPrice,
     ExitPrice,
+    Action,
+    Fleet,
+    Actor,
+    Reason,
+    Policy,
+    AmountUsd,
+    SpreadBps,
+    SlippageBps,
+    DataAgeSec,
+    Paper,
+    Reduce,
 }
 
 impl Id {
@@ -141,7 +155,13 @@ const TELLS_PRICE: Scope = Scope::Telling(&[Kind::Price]);
 const RUN: Scope = Scope::Only(&[Kind::Run]);
 const ALPHA: Scope = Scope::Only(&[Kind::Alpha]);
 const PNL: Scope = Scope::Only(&[Kind::Pnl]);
-const ALPHA_PNL: Scope = Scope::Only(&[Kind::Alpha, Kind::Pnl]);
+const ALPHA_CHECK: Scope = Scope::Only(&[Kind::Alpha, Kind::Check]);
+const ALPHA_PNL_CHECK: Scope = Scope::Only(&[Kind::Alpha, Kind::Pnl, Kind::Check]);
+const COMMAND: Scope = Scope::Only(&[Kind::Command]);
+const ORDER: Scope = Scope::Only(&[Kind::Command, Kind::Policy]);
+const POLICY: Scope = Scope::Only(&[Kind::Policy]);
+const CHECK: Scope = Scope::Only(&[Kind::Check]);
+const RESERVE: Scope = Scope::Only(&[Kind::Reserve]);
 
 const fn row(id: Id, name: &'static str, shape: Shape, scope: Scope, doc: &'static str) -> Field {
     Field { id, name, shape, scope, until: u64::MAX, doc }
@@ -179,10 +199,21 @@ pub const TABLE: &[Field] = &[
     row(Id::MaxLossUsd, "max_loss_usd", Shape::Number, RUN, "Largest loss the run may take, US dollars."),
     row(Id::FillProb, "fill_prob", Shape::Number, RUN, "Probability of a fill."),
     row(Id::Regime, "regime", Shape::Text, ALPHA, "Market regime the signal saw."),
-    row(Id::ExpectedEdgeBps, "expected_edge_bps", Shape::Number, ALPHA, "Expected edge, basis points."),
-    row(Id::NotionalUsd, "notional_usd", Shape::Number, ALPHA_PNL, "Size of the position, US dollars."),
+    row(Id::ExpectedEdgeBps, "expected_edge_bps", Shape::Number, ALPHA_CHECK, "Expected edge, basis points."),
+    row(Id::NotionalUsd, "notional_usd", Shape::Number, ALPHA_PNL_CHECK, "Size of the position, US dollars."),
     row(Id::EntryPrice, "entry_price", Shape::Number, PNL, "Price at entry, quote currency."),
     row(Id::ExitPrice, "exit_price", Shape::Number, PNL, "Price at exit, quote currency."),
+    row(Id::Action, "action", Shape::Name, COMMAND, "What is commanded: pause, resume, quarantine, clear, kill, revive, promote, demote or retire."),
+    row(Id::Fleet, "fleet", Shape::Flag, COMMAND, "true: the command is about the whole fleet."),
+    row(Id::Actor, "actor", Shape::Name, ORDER, "Who gave the order."),
+    row(Id::Reason, "reason", Shape::Text, ORDER, "Why, in the words of the actor."),
+    row(Id::Policy, "policy", Shape::Text, POLICY, "The policy file, TOML."),
+    row(Id::AmountUsd, "amount_usd", Shape::Amount, RESERVE, "Budget to reserve, US dollars."),
+    row(Id::SpreadBps, "spread_bps", Shape::Amount, CHECK, "Spread to be paid, basis points."),
+    row(Id::SlippageBps, "slippage_bps", Shape::Amount, CHECK, "Slippage expected, basis points."),
+    row(Id::DataAgeSec, "data_age_sec", Shape::Amount, CHECK, "Age of the data behind the order, seconds."),
+    row(Id::Paper, "paper", Shape::Flag, CHECK, "true: on paper, without money."),
+    row(Id::Reduce, "reduce", Shape::Flag, CHECK, "true: the order makes a position smaller."),
 ];
 
 /// The field with exactly this key, in unescaped bytes.

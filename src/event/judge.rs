@@ -108,8 +108,35 @@ fn fill<'a>(line: &mut Line<'a>, field: &Field, value: Value<'a>) -> Result<(), 
         Id::NotionalUsd => line.notional_usd = Some(number(field, &value)?),
         Id::EntryPrice => line.entry_price = Some(number(field, &value)?),
         Id::ExitPrice => line.exit_price = Some(number(field, &value)?),
+        _ => return fill_control(line, field, value),
     }
     Ok(())
+}
+
+/// The fields of control lines.
+fn fill_control<'a>(line: &mut Line<'a>, field: &Field, value: Value<'a>) -> Result<(), Malformed> {
+    match field.id {
+        Id::Action => line.action = Some(name(field, value)?),
+        Id::Fleet => line.fleet = flag(field, &value)?,
+        Id::Actor => line.actor = Some(name(field, value)?),
+        Id::Reason => line.reason = text(field, value)?,
+        Id::Policy => line.policy = text(field, value)?,
+        Id::AmountUsd => line.amount_usd = Some(number(field, &value)?),
+        Id::SpreadBps => line.spread_bps = Some(number(field, &value)?),
+        Id::SlippageBps => line.slippage_bps = Some(number(field, &value)?),
+        Id::DataAgeSec => line.data_age_sec = Some(number(field, &value)?),
+        Id::Paper => line.paper = flag(field, &value)?,
+        Id::Reduce => line.reduce = flag(field, &value)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+fn flag(field: &Field, value: &Value<'_>) -> Result<bool, Malformed> {
+    match value {
+        Value::Bool(flag) => Ok(*flag),
+        _ => Err(wrong_type(field, value)),
+    }
 }
 
 fn name<'a>(field: &Field, value: Value<'a>) -> Result<Cow<'a, str>, Malformed> {

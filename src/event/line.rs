@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use super::{Kind, Stamp};
+use super::{Action, Kind, Stamp, judge::quoted};
 
 /// A name borrowed from its line, or owned when the line escaped it.
 pub type Name<'a> = Option<Cow<'a, str>>;
@@ -46,14 +46,56 @@ pub struct Line<'a> {
     pub entry_price: Option<f64>,
     pub exit_price: Option<f64>,
     pub price: Option<f64>,
+
+    pub action: Name<'a>,
+    pub fleet: bool,
+    pub actor: Name<'a>,
+    pub reason: Name<'a>,
+    pub policy: Name<'a>,
+    pub amount_usd: Option<f64>,
+    pub spread_bps: Option<f64>,
+    pub slippage_bps: Option<f64>,
+    pub data_age_sec: Option<f64>,
+    pub paper: bool,
+    pub reduce: bool,
 }
 
 impl Line<'_> {
-    /// Why the line is malformed in the control stream, where control kinds require `event_id`. Elsewhere a control
-    /// line is refused whatever it holds, so the decoder, which does not know the stream, does not ask.
+    /// Why the line is malformed in the control stream, where control lines must be whole. Elsewhere they are refused
+    /// whatever they hold, so the decoder, which does not know the stream, does not ask.
     pub fn control_fault(&self) -> Option<Malformed> {
-        let kind = self.kind.filter(|kind| kind.is_control() && self.event_id.is_none())?;
-        Some(Malformed { reason: Reason::Missing, detail: format!("{} without event_id", kind.name()) })
+        let kind = self.kind.filter(|kind| kind.is_control())?;
+        let required: &[(&str, bool)] = match kind {
+            Kind::Command => &[("action", self.action.is_some()), ("actor", self.actor.is_some())],
+            Kind::Policy => &[("policy", self.policy.is_some()), ("actor", self.actor.is_some())],
+            Kind::Check => &[("agent", self.agent.is_some())],
+            Kind::Reserve => &[
+                ("agent", self.agent.is_some()),
+                ("run_id", self.run_id.is_some()),
+                ("amount_usd", self.amount_usd.is_some()),
+            ],
+            _ => &[("run_id", self.run_id.is_some())],
+        };
+        let event_id = ("event_id", self.event_id.is_some());
+        if let Some((name, _)) = [event_id].iter().chain(required).find(|(_, given)| !given) {
+            let detail = format!("{} without {name}", kind.name());
+            return Some(Malformed { reason: Reason::Missing, detail });
+        }
+        if kind == Kind::Command { self.command_fault() } else { None }
+    }
+
+    fn command_fault(&self) -> Option<Malformed> {
+        let subjects = [self.agent.is_some(), self.strategy.is_some(), self.fleet];
+        if subjects.into_iter().filter(|given| *given).count() != 1 {
+            let detail = "command without one subject; want agent, strategy or fleet: true".to_owned();
+            return Some(Malformed { reason: Reason::Missing, detail });
+        }
+        let action = self.action.as_deref().unwrap_or_default();
+        if Action::from_name(action).is_some() {
+            return None;
+        }
+        let detail = format!("action: {} is no action; want one of {}", quoted(action), Action::words());
+        Some(Malformed { reason: Reason::Range, detail })
     }
 }
 
@@ -129,6 +171,71 @@ impl Reason {
             Reason::Name => "name",
             Reason::Missing => "missing",
             Reason::Version => "version",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::event::{Kind, decode, fields};
+
+    /// A control line by its kind and the rest of it; its fault, or none.
+    #[track_caller]
+    fn check(kind: &str, rest: &str, want: &str) {
+        let line = format!(r#"{{"kind":"{kind}"{rest}}}"#);
+        let fault = decode(line.as_bytes(), 1 << 20).expect("well-formed").control_fault();
+        assert_eq!(fault.map_or(String::new(), |fault| fault.detail), want, "{line}");
+    }
+
+    #[test]
+    fn control_lines_must_be_whole_where_they_count() {
+        for kind in ["command", "policy", "check", "reserve", "release"] {
+            check(kind, "", &format!("{kind} without event_id"));
+        }
+        check("command", r#","event_id":"e","agent":"a","actor":"x""#, "command without action");
+        check("command", r#","event_id":"e","agent":"a","action":"kill""#, "command without actor");
+        let subject = "command without one subject; want agent, strategy or fleet: true";
+        let order = r#","event_id":"e","actor":"x","action":"pause""#;
+        check("command", order, subject);
+        check("command", &format!(r#"{order},"fleet":false"#), subject);
+        check("command", &format!(r#"{order},"fleet":true,"agent":"a""#), subject);
+        check("command", &format!(r#"{order},"fleet":true"#), "");
+        check("command", &format!(r#"{order},"strategy":"s""#), "");
+        let words = "pause, resume, quarantine, clear, kill, revive, promote, demote, retire";
+        check(
+            "command",
+            r#","event_id":"e","actor":"x","action":"Fly","agent":"a""#,
+            &format!("action: \"Fly\" is no action; want one of {words}"),
+        );
+        check("policy", r#","event_id":"e","actor":"x""#, "policy without policy");
+        check("policy", r#","event_id":"e","actor":"x","policy":"[desk]""#, "");
+        check("check", r#","event_id":"e","paper":true"#, "check without agent");
+        check("check", r#","event_id":"e","agent":"a""#, "");
+        check("reserve", r#","event_id":"e","agent":"a","run_id":"r""#, "reserve without amount_usd");
+        check("release", r#","event_id":"e","agent":"a""#, "release without run_id");
+        check("release", r#","event_id":"e","run_id":"r""#, "");
+    }
+
+    #[test]
+    fn every_field_of_a_kind_finds_its_place_in_the_line() {
+        let values = ["true", "1", "\"LONG\"", "\"x\""];
+        for (kind, field) in Kind::ALL.into_iter().flat_map(|kind| fields::TABLE.iter().map(move |field| (kind, field)))
+        {
+            if !field.is_kept_on(Some(kind)) || ["kind", "v", "ensemble_score_final"].contains(&field.name) {
+                continue;
+            }
+            let rest = if kind == Kind::Pnl { r#","realized_pnl_bps":0,"agent":"a""# } else { "" };
+            let rest = if rest.contains(field.name) { r#","realized_pnl_bps":0,"run_id":"a""# } else { rest };
+            let rest = if field.name == "realized_pnl_bps" { r#","agent":"a""# } else { rest };
+            let decoded = |more: &str| {
+                let line = format!(r#"{{"kind":"{}"{rest}{more}}}"#, kind.name());
+                decode(line.as_bytes(), 1 << 20).map(|line| format!("{line:?}"))
+            };
+            let plain = decoded("");
+            let found = values.iter().any(|value| {
+                decoded(&format!(r#","{}":{value}"#, field.name)).is_ok_and(|line| Ok(&line) != plain.as_ref())
+            });
+            assert!(found, "{} of {}", field.name, kind.name());
         }
     }
 }

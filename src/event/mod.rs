@@ -4,6 +4,8 @@
 //! error. The table of [`fields`] is the one list of recognised fields: the decoder, the JSON Schemas and the
 //! documentation are derived from it.
 
+/// What an operator can command.
+pub mod action;
 /// The shortest decimal of a number, and exact scaling of it.
 mod decimal;
 /// Bytes of one line to a [`Line`] or a [`Malformed`]. Never fails, never panics.
@@ -31,6 +33,7 @@ pub mod upcast;
 /// serde's visitor: JSON to the recognised fields.
 mod visit;
 
+pub use action::Action;
 pub use decode::decode;
 pub use key::Key;
 pub use kind::Kind;

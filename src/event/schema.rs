@@ -1,8 +1,8 @@
 use serde_json::{Map, Value, json};
 
-use super::Kind;
 use super::fields::{Field, Id, NAME_BYTES_MAX, NUMBER_MAX, Scope, Shape, TABLE};
 use super::upcast::CURRENT;
+use super::{Action, Kind};
 
 const DRAFT: &str = "https://json-schema.org/draft/2020-12/schema";
 
@@ -90,6 +90,7 @@ fn shape_schema(shape: Shape) -> Value {
         Shape::Amount => json!({ "type": ["number", "null"], "minimum": 0, "maximum": max }),
         Shape::Count => json!({ "type": ["integer", "null"], "minimum": 0, "maximum": max }),
         Shape::CountOrBool => json!({ "type": ["integer", "boolean", "null"], "minimum": 0, "maximum": max }),
+        Shape::Flag => json!({ "type": ["boolean", "null"] }),
         Shape::Direction => {
             let words = ["LONG", "SHORT", "FLAT", "BUY", "SELL", "HOLD"].map(any_case).join("|");
             json!({ "type": ["string", "null"], "pattern": format!("^({words})$") })
@@ -105,8 +106,22 @@ fn any_case(word: &str) -> String {
 /// What makes a line one of this kind, and what such a line must have.
 fn demands(kind: Kind) -> Vec<Value> {
     let tagged = given("kind", json!({ "const": kind.name() }));
+    let required: &[Id] = match kind {
+        Kind::Command => &[Id::EventId, Id::Action, Id::Actor],
+        Kind::Policy => &[Id::EventId, Id::Policy, Id::Actor],
+        Kind::Check => &[Id::EventId, Id::Agent],
+        Kind::Reserve => &[Id::EventId, Id::Agent, Id::RunId, Id::AmountUsd],
+        Kind::Release => &[Id::EventId, Id::RunId],
+        _ => &[],
+    };
+    if kind == Kind::Command {
+        let fleet = given(Id::Fleet.field().name, json!({ "const": true }));
+        let actions = given(Id::Action.field().name, json!({ "enum": Action::ALL.map(Action::name) }));
+        let subjects = json!({ "oneOf": [present(&[Id::Agent]), present(&[Id::Strategy]), fleet] });
+        return vec![tagged, present(required), actions, subjects];
+    }
     if kind.is_control() {
-        return vec![tagged, given(Id::EventId.field().name, json!({ "type": "string" }))];
+        return vec![tagged, present(required)];
     }
     let untagged = json!({ "properties": { "kind": { "type": "null" } }, "anyOf": signs(kind) });
     let mut demands = vec![json!({ "anyOf": [tagged, untagged] })];

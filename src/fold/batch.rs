@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::Outcome;
 use crate::{
-    event::{Direction, Key, Malformed, Nanos},
+    event::{Action, Direction, Key, Malformed, Nanos},
     policy::InForce,
+    subject::Subject,
 };
 
 /// A string of an event: a span of its batch's text.
@@ -36,6 +37,12 @@ pub enum Body {
     Alpha(Alpha),
     Pnl(Pnl),
     Price(Price),
+    Command(Command),
+    /// Another policy is in force from here on.
+    Policy,
+    Check(Check),
+    Reserve(Reserve),
+    Release(Release),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +88,62 @@ pub struct Pnl {
 pub struct Price {
     pub symbol: Option<Text>,
     pub price: f64,
+}
+
+/// Whom a command or a request names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Named {
+    Known(Subject),
+    /// Of this kind; nobody of that name was met yet.
+    Stranger(Subject, Text),
+}
+
+impl Named {
+    pub fn subject(self) -> Subject {
+        match self {
+            Named::Known(subject) | Named::Stranger(subject, _) => subject,
+        }
+    }
+}
+
+/// An operator's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    pub action: Action,
+    pub subject: Named,
+    pub actor: Text,
+    pub reason: Option<Text>,
+}
+
+/// A question before an order is placed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    pub agent: Named,
+    pub symbol: Option<Text>,
+    pub notional_usd: Option<f64>,
+    pub expected_edge_bps: Option<f64>,
+    pub spread_bps: Option<f64>,
+    pub slippage_bps: Option<f64>,
+    pub data_age_sec: Option<f64>,
+    pub paper: bool,
+    pub reduce: bool,
+}
+
+/// Budget asked for a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reserve {
+    pub agent: Named,
+    /// The agent's name.
+    pub name: Text,
+    /// Nano-USD.
+    pub amount: i128,
+}
+
+/// A reservation given back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Release {
+    /// Whose it must be, when given: the subject and its name.
+    pub agent: Option<(Named, Text)>,
 }
 
 /// An event and where it is applied. Several entries may share a position: a claiming line and the PnL it releases.
@@ -129,7 +192,8 @@ pub struct Batch {
     pub next: u64,
     pub entries: Vec<Entry>,
     pub text: String,
-    pub policy: Arc<InForce>,
+    /// The policy in force at its first position, and those that came into force within it.
+    pub policies: Vec<(u64, Arc<InForce>)>,
     /// Agents and strategies named for the first time, continuing the ids.
     pub new_agents: Vec<Arc<str>>,
     pub new_strategies: Vec<Arc<str>>,
@@ -142,6 +206,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The policy in force at one of its positions.
+    pub fn policy_at(&self, position: u64) -> &Arc<InForce> {
+        let later = self.policies.iter().skip(1).take_while(|(from, _)| *from <= position);
+        &later.last().unwrap_or(&self.policies[0]).1
+    }
+
     pub fn text(&self, text: Text) -> &str {
         let start = text.start as usize;
         self.text.get(start..start + text.len as usize).unwrap_or("")

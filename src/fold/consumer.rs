@@ -1,11 +1,11 @@
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Batch, Event, Text};
+use super::{Batch, Event, Text, batch::Named};
 use crate::{
     decision::{Decision, Numbers},
     event::Nanos,
-    policy::Policy,
+    policy::{InForce, Policy},
     subject::{Subject, Subjects},
     view::{Family, Row, Samples},
 };
@@ -16,13 +16,19 @@ pub struct At<'a> {
     /// The largest usable `ts` so far, Unix nanoseconds.
     pub tape_time: Option<Nanos>,
     pub(super) batch: &'a Batch,
+    pub(super) in_force: &'a InForce,
     pub(super) subjects: &'a Subjects,
 }
 
 impl<'a> At<'a> {
     /// The policy in force at this position.
     pub fn policy(&self) -> &'a Policy {
-        &self.batch.policy.policy
+        &self.in_force.policy
+    }
+
+    /// The hash of that policy.
+    pub fn policy_hash(&self) -> &'a str {
+        &self.in_force.hash
     }
 
     /// The name of a subject known at this position.
@@ -57,10 +63,48 @@ pub(super) struct Stamp {
 impl Decisions {
     /// Emits a decision about a subject: the verdict, the rule that decided and its numbers.
     pub fn emit(&mut self, subject: Subject, verdict: &'static str, rule: &'static str, numbers: Numbers) {
-        let Stamp { cause, ordinal, tape_time, consumer, version } = self.stamp;
-        self.list.push(Decision { cause, ordinal, tape_time, consumer, version, subject, verdict, rule, numbers });
-        self.stamp.ordinal += 1;
+        self.push(subject, None, verdict, rule, numbers);
         self.touched.push(subject);
+    }
+
+    /// Emits a decision about whom a command or a request names, known or not.
+    pub fn answer(&mut self, at: &At, named: Named, verdict: &'static str, rule: &'static str, numbers: Numbers) {
+        match named {
+            Named::Known(subject) => self.emit(subject, verdict, rule, numbers),
+            Named::Stranger(subject, name) => self.emit_named(subject, at.text(name), verdict, rule, numbers),
+        }
+    }
+
+    /// Emits a decision about a subject that may have been unknown when it was named.
+    pub fn emit_named(
+        &mut self,
+        subject: Subject,
+        name: &str,
+        verdict: &'static str,
+        rule: &'static str,
+        numbers: Numbers,
+    ) {
+        match subject {
+            Subject::UnknownAgent | Subject::UnknownStrategy => {
+                self.push(subject, Some(name.into()), verdict, rule, numbers);
+            }
+            known => self.emit(known, verdict, rule, numbers),
+        }
+    }
+
+    fn push(
+        &mut self,
+        subject: Subject,
+        stranger: Option<Box<str>>,
+        verdict: &'static str,
+        rule: &'static str,
+        numbers: Numbers,
+    ) {
+        let Stamp { cause, ordinal, tape_time, consumer, version } = self.stamp;
+        let decision =
+            Decision { cause, ordinal, tape_time, consumer, version, subject, stranger, verdict, rule, numbers };
+        self.list.push(decision);
+        self.stamp.ordinal += 1;
     }
 
     /// Marks a subject as changed, so that its samples are rendered anew.
@@ -94,6 +138,11 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
 
     /// The JSON fields of a subject.
     fn row(&self, _subject: Subject, _out: &mut Row) {}
+
+    /// Whether nothing is to be shown of a subject any more, by anybody.
+    fn hides(&self, _subject: Subject) -> bool {
+        false
+    }
 
     /// What it says of the whole, under a name of its own, at a tape time.
     fn summary(&self, _tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {

@@ -1,3 +1,8 @@
+/// What runs, signals and profits say.
+mod bodies;
+/// Commands, policies and requests, of the one stream in which they count.
+mod control;
+
 use std::sync::Arc;
 
 use foldhash::HashMap;
@@ -5,19 +10,18 @@ use foldhash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    batch::{Alpha, Batch, Body, Entry, Event, Place, Placed, Pnl, Price, Reject, Run},
+    batch::{Batch, Body, Entry, Event, Place, Placed, Price, Reject},
     dedupe::Dedupe,
     join::{Join, Owner, Waiting},
     lines::{Lines, Oddity, Outcome},
 };
 use crate::{
     event::{Key, Kind, Line, Malformed, Nanos, Stamp},
-    policy::InForce,
+    policy::{InForce, Policy, PolicyError},
     subject::Subjects,
 };
 
-/// The one stream in which control lines count; only runtape appends to it.
-pub const CONTROL_STREAM: &str = "control";
+pub use control::CONTROL_STREAM;
 
 /// How far past its round's sealing time a line's `ts` may lie and still move the tape time.
 const SKEW_MAX: Nanos = 3_600_000_000_000;
@@ -30,7 +34,12 @@ pub struct Intake {
     state: State,
     agent_ids: HashMap<Arc<str>, u32>,
     strategy_ids: HashMap<Arc<str>, u32>,
+    /// In force at the next position.
     policy: Arc<InForce>,
+    /// In force before any policy line.
+    base: Arc<InForce>,
+    /// Policy lines change nothing.
+    fixed: bool,
     /// Streams whose lines somebody waits for; not part of the state.
     tracked: Vec<&'static str>,
 }
@@ -43,20 +52,39 @@ struct State {
     dedupe: Dedupe,
     join: Join,
     lines: Lines,
+    /// The text of the last policy line.
+    policy: Option<String>,
+}
+
+/// Why a saved intake cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("the saved state of intake does not decode: {0}")]
+    Bytes(#[from] postcard::Error),
+    #[error("the saved state of intake: {0}")]
+    Policy(#[from] PolicyError),
 }
 
 impl Intake {
     /// Version of the saved state; raised when it changes in shape or meaning.
     pub const VERSION: u32 = 1;
 
-    pub fn new(policy: Arc<InForce>) -> Intake {
+    /// An intake at the tape's begin, under `base` until a policy line.
+    pub fn new(base: Arc<InForce>) -> Intake {
         Intake {
             state: State::default(),
             agent_ids: HashMap::default(),
             strategy_ids: HashMap::default(),
-            policy,
+            policy: base.clone(),
+            base,
+            fixed: false,
             tracked: Vec::new(),
         }
+    }
+
+    /// The same, under one policy whatever policy lines say.
+    pub fn fixed(policy: Arc<InForce>) -> Intake {
+        Intake { fixed: true, ..Intake::new(policy) }
     }
 
     /// From here on batches say where each line of these streams came to stand.
@@ -102,19 +130,28 @@ impl Intake {
         postcard::to_allocvec(&self.state).expect("state in memory always serialises")
     }
 
-    /// An intake that stands where `bytes` were saved.
+    /// The policy in force before any policy line.
+    pub fn base(&self) -> &Arc<InForce> {
+        &self.base
+    }
+
+    /// An intake that stands where `bytes` were saved, on the same base.
     ///
     /// # Errors
     /// The bytes do not decode.
-    pub fn load(policy: Arc<InForce>, bytes: &[u8]) -> Result<Intake, postcard::Error> {
+    pub fn load(base: Arc<InForce>, bytes: &[u8]) -> Result<Intake, LoadError> {
         let state: State = postcard::from_bytes(bytes)?;
+        let policy = match &state.policy {
+            Some(text) => Arc::new(InForce::new(Policy::from_toml(text)?)),
+            None => base.clone(),
+        };
         let ids = |names: &[Arc<str>]| names.iter().cloned().zip(0..).collect();
         Ok(Intake {
             agent_ids: ids(&state.subjects.agents),
             strategy_ids: ids(&state.subjects.strategies),
             state,
             policy,
-            tracked: Vec::new(),
+            ..Intake::new(base)
         })
     }
 
@@ -125,7 +162,7 @@ impl Intake {
             next: self.state.position,
             entries: Vec::new(),
             text: String::new(),
-            policy: self.policy.clone(),
+            policies: vec![(self.state.position, self.policy.clone())],
             new_agents: Vec::new(),
             new_strategies: Vec::new(),
             agents_before: self.state.subjects.agents.len(),
@@ -158,8 +195,8 @@ impl Intake {
         position: u64,
         batch: &mut Batch,
     ) -> Outcome {
-        let line = match line.and_then(|line| control_checked(line, &place.stream)) {
-            Ok(line) => line,
+        let (line, policy) = match line.and_then(|line| control::whole(line, &place.stream)) {
+            Ok(whole) => whole,
             Err(why) => {
                 self.state.lines.malformed(why.reason);
                 batch.rejects.push(Reject { position, place: place.clone(), why });
@@ -175,6 +212,7 @@ impl Intake {
             Outcome::Kind(Kind::Run | Kind::Alpha) => self.owned_line(&line, position, time, batch),
             Outcome::Kind(Kind::Pnl) => self.pnl_line(&line, position, time, batch),
             Outcome::Kind(Kind::Price) => self.price_line(&line, position, time, batch),
+            Outcome::Kind(_) => self.control_line(&line, policy, position, time, batch),
             _ => {}
         }
         outcome
@@ -223,8 +261,8 @@ impl Intake {
         let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
         let strategy = named.or_else(|| run.and_then(|run| self.state.join.owner(run)?.strategy));
         let body = match line.kind {
-            Some(Kind::Run) => Body::Run(self.run_body(line, time, batch)),
-            _ => Body::Alpha(alpha_body(line, batch)),
+            Some(Kind::Run) => Body::Run(bodies::run(line, &self.policy.policy, time, batch)),
+            _ => Body::Alpha(bodies::alpha(line, batch)),
         };
         let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
         let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
@@ -251,7 +289,7 @@ impl Intake {
                 (Some(owner), _) => owner.agent,
                 (None, Some(run)) => {
                     let limit = self.policy.policy.limits.waiting_pnl;
-                    return self.state.join.wait(waiting(line, run, position, time), limit);
+                    return self.state.join.wait(bodies::waiting(line, run, position, time), limit);
                 }
                 (None, None) => return,
             },
@@ -259,26 +297,14 @@ impl Intake {
         let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
         let strategy = named.or_else(|| owner.and_then(|owner| owner.strategy));
         let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
-        let body = Body::Pnl(Pnl {
-            realized_pnl_bps: line.realized_pnl_bps.unwrap_or_default(),
-            symbol: line.symbol.as_deref().map(|symbol| batch.keep(symbol)),
-            entry_price: line.entry_price,
-            exit_price: line.exit_price,
-            notional_usd: line.notional_usd,
-        });
+        let body = Body::Pnl(bodies::pnl(line, batch));
         let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
         self.push(event, position, batch);
     }
 
     fn released_pnl(&mut self, pnl: Waiting, owner: Owner, position: u64, batch: &mut Batch) {
         let named = pnl.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
-        let body = Body::Pnl(Pnl {
-            realized_pnl_bps: pnl.realized_pnl_bps,
-            symbol: pnl.symbol.as_deref().map(|symbol| batch.keep(symbol)),
-            entry_price: pnl.entry_price,
-            exit_price: pnl.exit_price,
-            notional_usd: pnl.notional_usd,
-        });
+        let body = Body::Pnl(bodies::released(&pnl, batch));
         let event = Event {
             origin: pnl.origin,
             time: pnl.time,
@@ -297,24 +323,6 @@ impl Intake {
         let body = Body::Price(Price { symbol, price });
         let event = Event { origin: position, time, agent: None, strategy: None, run: None, run_id: None, body };
         self.push(event, position, batch);
-    }
-
-    fn run_body(&self, line: &Line, time: Option<Nanos>, batch: &mut Batch) -> Run {
-        let policy = &self.policy.policy;
-        let priced = policy.prices.price(line, time);
-        Run {
-            latency_ms: line.latency_ms,
-            tokens_in: line.tokens_in.unwrap_or_default(),
-            tokens_out: line.tokens_out.unwrap_or_default(),
-            cost: priced.nano_usd,
-            cost_known: priced.known,
-            default_priced: priced.by_default,
-            failed: line.errors.is_some_and(|errors| errors > 0),
-            error_type: line.error_type.as_deref().map(|text| batch.keep(text)),
-            reward: line.reward,
-            capital_reward: policy.capital.weigh(line),
-            model: line.model.as_deref().map(|text| batch.keep(text)),
-        }
     }
 
     fn push(&self, event: Event, position: u64, batch: &mut Batch) {
@@ -344,44 +352,10 @@ impl Intake {
     }
 }
 
-/// In the control stream, control lines must be whole; elsewhere they are refused whatever they hold.
-fn control_checked<'a>(line: Line<'a>, stream: &str) -> Result<Line<'a>, Malformed> {
-    match line.control_fault() {
-        Some(fault) if stream == CONTROL_STREAM => Err(fault),
-        _ => Ok(line),
-    }
-}
-
 fn intern(name: &str, ids: &mut HashMap<Arc<str>, u32>, names: &mut Vec<Arc<str>>, new: &mut Vec<Arc<str>>) -> u32 {
     let (id, name) = (names.len() as u32, Arc::<str>::from(name));
     ids.insert(name.clone(), id);
     names.push(name.clone());
     new.push(name);
     id
-}
-
-fn alpha_body(line: &Line, batch: &mut Batch) -> Alpha {
-    Alpha {
-        symbol: line.symbol.as_deref().map(|text| batch.keep(text)),
-        direction: line.direction,
-        score_final: line.score_final,
-        regime: line.regime.as_deref().map(|text| batch.keep(text)),
-        notional_usd: line.notional_usd,
-        expected_edge_bps: line.expected_edge_bps,
-    }
-}
-
-fn waiting(line: &Line, run: Key, origin: u64, time: Option<Nanos>) -> Waiting {
-    Waiting {
-        run,
-        origin,
-        time,
-        run_id: line.run_id.as_deref().unwrap_or_default().into(),
-        strategy: line.strategy.as_deref().map(Into::into),
-        symbol: line.symbol.as_deref().map(Into::into),
-        realized_pnl_bps: line.realized_pnl_bps.unwrap_or_default(),
-        entry_price: line.entry_price,
-        exit_price: line.exit_price,
-        notional_usd: line.notional_usd,
-    }
 }

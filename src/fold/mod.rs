@@ -16,6 +16,8 @@ pub mod intake;
 mod join;
 /// What intake counted.
 pub mod lines;
+/// Commands, obeyed or refused.
+pub mod orders;
 /// One consumer behind an object-safe face: step, save, restore, look.
 pub mod slot;
 

@@ -73,6 +73,7 @@ pub trait Slot: Send {
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
+    fn hides(&self, subject: Subject) -> bool;
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
@@ -165,6 +166,10 @@ impl<C: Consumer> Slot for Held<C> {
         self.consumer.row(subject, out);
     }
 
+    fn hides(&self, subject: Subject) -> bool {
+        self.consumer.hides(subject)
+    }
+
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
         self.consumer.summary(tape_time)
     }
@@ -187,7 +192,8 @@ impl<C: Consumer> Held<C> {
         let tape_time = entries.last().map_or_else(|| heard_time(voices, position), |entry| entry.tape_time);
         let out = &mut self.scratch;
         out.stamp = Stamp { cause: position, ordinal: 0, tape_time, consumer: C::NAME, version: C::VERSION };
-        let at = At { position, tape_time, batch, subjects: &self.subjects };
+        let in_force = batch.policy_at(position);
+        let at = At { position, tape_time, batch, in_force, subjects: &self.subjects };
         for entry in entries {
             self.consumer.apply(&at, &entry.event, out);
             out.touched.extend(entry.event.agent.map(Subject::Agent));
@@ -201,8 +207,9 @@ impl<C: Consumer> Held<C> {
         }
         self.touched.extend(out.touched.drain(..));
         emitted.extend(out.list.drain(..).map(|decision| {
-            let subject = self.subjects.shared(decision.subject);
-            Emitted::new(decision, subject, batch.policy.clone())
+            let stranger = decision.stranger.as_deref().map(Arc::from);
+            let subject = stranger.unwrap_or_else(|| self.subjects.shared(decision.subject));
+            Emitted::new(decision, subject, in_force.clone())
         }));
     }
 }

@@ -299,7 +299,7 @@ impl Tailer {
     fn snapshot(&mut self, ask: impl Fn(&Link, ToWorker)) {
         let position = self.intake.position();
         let Some((round, digest)) = self.round.clone().filter(|_| position > self.snapshot_at) else { return };
-        let policy: Arc<str> = self.intake.policy().hash.as_str().into();
+        let policy: Arc<str> = self.intake.base().hash.as_str().into();
         let tape = (round, &*digest);
         let snapshot = Snapshot::new("intake", Intake::VERSION, position, tape, &policy, self.intake.save());
         let _ = self.keeper.send(ToKeeper::Snapshot { snapshot, consumer: None });

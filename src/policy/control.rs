@@ -78,6 +78,8 @@ pub struct Budget {
     pub daily_usd: f64,
     /// Kept back: allowed while what remains is at least this.
     pub buffer_usd: f64,
+    /// A reservation that was neither settled nor released is free again after so many seconds.
+    pub reservation_ttl_sec: f64,
     /// Of single agents, per UTC day.
     pub agents: BTreeMap<String, f64>,
 }
@@ -123,6 +125,6 @@ impl Default for Kill {
 
 impl Default for Budget {
     fn default() -> Self {
-        Budget { daily_usd: 5.0, buffer_usd: 0.10, agents: BTreeMap::new() }
+        Budget { daily_usd: 5.0, buffer_usd: 0.10, reservation_ttl_sec: 900.0, agents: BTreeMap::new() }
     }
 }

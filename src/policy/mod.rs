@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 /// The tables of what permits and forbids, with the defaults of the profile `seed`.
 mod control;
+/// The tables of who trades at what size, with the defaults of the profile `seed`.
+mod desk;
 /// From the TOML of a file, on top of a profile.
 mod parse;
 /// What a run costs, and what capital does to a reward.
@@ -15,6 +17,7 @@ mod tables;
 mod validate;
 
 pub use control::*;
+pub use desk::*;
 pub use parse::{PROFILES, profile_defaults};
 pub use tables::*;
 pub use validate::PolicyError;
@@ -29,6 +32,8 @@ pub struct Policy {
     pub gates: Gates,
     pub budget: Budget,
     pub capital: Capital,
+    pub desk: Desk,
+    pub allocation: Allocation,
     pub prices: Prices,
     pub limits: Limits,
 }

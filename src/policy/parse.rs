@@ -51,7 +51,7 @@ fn to_table(policy: &Policy) -> Result<Table, PolicyError> {
 
 /// Keys a table may have without a default: names that people choose, and thresholds that are off by default.
 fn is_open(path: &str) -> bool {
-    matches!(path, "prices" | "budget.agents")
+    matches!(path, "prices" | "budget.agents" | "allocation.min_runs" | "allocation.max_runs")
 }
 
 const OFF_BY_DEFAULT: [&str; 1] = ["quarantine.pnl_drawdown_limit_bps"];

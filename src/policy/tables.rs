@@ -91,6 +91,9 @@ pub struct Limits {
     pub join_runs: usize,
     pub waiting_pnl: usize,
     pub agents: usize,
+    /// Reservations open at once.
+    pub reservations: usize,
+    /// A change takes effect with the next round.
     pub line_bytes: usize,
 }
 
@@ -132,6 +135,7 @@ impl Default for Limits {
             join_runs: 1_000_000,
             waiting_pnl: 100_000,
             agents: 100_000,
+            reservations: 100_000,
             line_bytes: 1_048_576,
         }
     }

@@ -40,6 +40,7 @@ impl Policy {
             });
         }
         self.validate_control()?;
+        self.validate_desk()?;
         self.validate_money()?;
         self.validate_limits()
     }
@@ -74,8 +75,28 @@ impl Policy {
         between("gates.kill.alpha", kill.alpha, 1e-9, 0.5, "1e-9 to 0.5")?;
         between("budget.daily_usd", budget.daily_usd, 0.0, 1e12, "0 to 1e12")?;
         between("budget.buffer_usd", budget.buffer_usd, 0.0, 1e12, "0 to 1e12")?;
+        between("budget.reservation_ttl_sec", budget.reservation_ttl_sec, 1.0, 1e9, "1 to 1e9 seconds")?;
         for (agent, daily) in &budget.agents {
             between(&format!("budget.agents.{agent}"), *daily, 0.0, 1e12, "0 to 1e12")?;
+        }
+        Ok(())
+    }
+
+    fn validate_desk(&self) -> Result<(), PolicyError> {
+        let (desk, allocation) = (&self.desk, &self.allocation);
+        between("desk.max_notional_usd", desk.max_notional_usd, 0.0, 1e15, "0 to 1e15")?;
+        between("desk.min_net_edge_bps", desk.min_net_edge_bps, -1e6, 1e6, "-1e6 to 1e6")?;
+        between("desk.max_data_age_sec", desk.max_data_age_sec, 0.0, 1e9, "0 to 1e9 seconds")?;
+        between("desk.daily_loss_limit_usd", desk.daily_loss_limit_usd, 0.0, 1e15, "0 to 1e15")?;
+        between("allocation.period_min", f64::from(allocation.period_min), 1.0, 10_080.0, "1 to 10080 minutes")?;
+        between("allocation.total_runs", f64::from(allocation.total_runs), 0.0, 1e4, "0 to 10000")?;
+        between("allocation.default_min_runs", f64::from(allocation.default_min_runs), 0.0, 1e6, "0 to 1000000")?;
+        for (agent, least) in &allocation.min_runs {
+            let most = allocation.max_runs.get(agent).copied().unwrap_or(u32::MAX);
+            if *least > most {
+                let problem = format!("{agent} has {least}, above its max_runs = {most}");
+                return Err(PolicyError::Contradiction { field: "allocation.min_runs", problem });
+            }
         }
         Ok(())
     }
@@ -113,6 +134,7 @@ impl Policy {
         between("limits.join_runs", limits.join_runs as f64, 1.0, 1e9, "1 to 1e9")?;
         between("limits.waiting_pnl", limits.waiting_pnl as f64, 0.0, 1e9, "0 to 1e9")?;
         between("limits.agents", limits.agents as f64, 1.0, 1e8, "1 to 1e8")?;
+        between("limits.reservations", limits.reservations as f64, 0.0, 1e8, "0 to 1e8")?;
         between("limits.line_bytes", limits.line_bytes as f64, 1024.0, 1_073_741_824.0, "1 KiB to 1 GiB")
     }
 }

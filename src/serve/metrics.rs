@@ -38,9 +38,8 @@ fn fleet(look: &Look, pages: &mut Vec<FamilyPage>) {
     }
     for (subject, samples) in look.samples.iter() {
         let (kind, offset) = match subject {
-            Subject::Agent(_) => ("agent", 0),
             Subject::Strategy(_) => ("strategy", 1),
-            Subject::Fleet => ("agent", 0),
+            _ => ("agent", 0),
         };
         let own = (*subject != Subject::Fleet).then(|| (kind, look.subjects.name(*subject).into()));
         for sample in &samples.list {

@@ -39,6 +39,24 @@ pub const ODD: &[&str] = &[
     "{\"kind\":\"policy\",\"event_id\":\"p1\"}",
     "{\"kind\":\"something else\",\"agent\":\"A\"}",
     "{\"symbol\":\"BTC\",\"price\":100.5}",
+    r#"{"kind":"command","event_id":"k1","action":"kill","agent":"A","actor":"ann","reason":"drill"}"#,
+    r#"{"kind":"command","event_id":"k2","action":"revive","agent":"A","actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k3","action":"pause","fleet":true,"actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k4","action":"resume","fleet":true,"actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k5","action":"quarantine","agent":"waiter","actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k6","action":"clear","agent":"waiter","actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k7","action":"retire","strategy":"late","actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k8","action":"demote","agent":"ghost","actor":"ann"}"#,
+    r#"{"kind":"command","event_id":"k9","action":"fly","agent":"A","actor":"ann"}"#,
+    r#"{"kind":"policy","event_id":"p2","actor":"ann","policy":"[quarantine]\ndrawdown_limit = -1.0\nclear_drawdown = -1.0\n[rolling]\nwindow = 7\n[confidence]\nwindow = 3\n[desk]\npaper_only = false"}"#,
+    r#"{"kind":"policy","event_id":"p3","actor":"ann","policy":"profile = \"desk\"\n[budget]\ndaily_usd = 0.5\n[budget.agents]\nA = 0.2\n[gates]\nwindow = 9\nmin_runs = 4\n[allocation]\nperiod_min = 1"}"#,
+    r#"{"kind":"policy","event_id":"p4","actor":"ann","policy":"[rolling]\nwindow = -1"}"#,
+    r#"{"kind":"check","event_id":"c1","ts":"2026-01-05T00:11:00Z","agent":"A","symbol":"BTC","notional_usd":100,"expected_edge_bps":9,"spread_bps":1,"slippage_bps":1,"data_age_sec":3}"#,
+    r#"{"kind":"check","event_id":"c2","agent":"ghost","paper":true}"#,
+    r#"{"kind":"reserve","event_id":"s1","ts":"2026-01-05T00:12:00Z","agent":"A","run_id":"d1","amount_usd":0.1}"#,
+    r#"{"kind":"reserve","event_id":"s2","ts":"2026-01-05T00:13:00Z","agent":"ghost","run_id":"g1","amount_usd":0.1}"#,
+    r#"{"kind":"release","event_id":"s3","ts":"2026-01-05T00:40:00Z","run_id":"g1"}"#,
+    r#"{"run_id":"d1","agent":"A","cost_usd":0.3,"reward":1}"#,
 ];
 
 /// Lines by stream, in the order in which they were written.
@@ -51,7 +69,7 @@ prop_compose! {
         picks in proptest::collection::vec((0..3u8, 0..ODD.len(), any::<bool>()), lines),
     ) -> Log {
         let mut fleet = Fleet::new(&Config { seed, agents: 6, mean_hold_runs: 4.0, ..Config::default() });
-        let streams = ["mixed", "alpha", "runs"];
+        let streams = ["mixed", "alpha", "control"];
         Log(picks.into_iter().map(|(stream, odd, simulated)| {
             if simulated {
                 let line = fleet.next_line();
@@ -64,9 +82,9 @@ prop_compose! {
 }
 
 impl Log {
-    /// Everything in one stream.
+    /// Everything in one stream, the one in which everything counts.
     pub fn in_one_stream(mut self) -> Log {
-        self.0.iter_mut().for_each(|line| line.0 = "events");
+        self.0.iter_mut().for_each(|line| line.0 = "control");
         self
     }
 

@@ -24,6 +24,8 @@ pub struct Evidence {
     failed: u64,
     with_latency: u64,
     fast: u64,
+    /// What counted as fast; another limit begins the count anew.
+    fast_below_ms: f64,
 }
 
 /// E-values of one moment; a test that cannot be made has none.
@@ -45,8 +47,12 @@ impl Evidence {
         self.runs += 1;
         self.failed += u64::from(run.failed);
         if let Some(latency) = run.latency_ms {
+            let limit = rules.promote.max_median_latency_ms;
+            if self.fast_below_ms != limit {
+                (self.fast_below_ms, self.with_latency, self.fast) = (limit, 0, 0);
+            }
             self.with_latency += 1;
-            self.fast += u64::from(latency < rules.promote.max_median_latency_ms);
+            self.fast += u64::from(latency < limit);
         }
     }
 

@@ -3,6 +3,8 @@
 
 /// What runs prove, whenever one looks.
 mod evidence;
+/// What operators do to a gate.
+mod orders;
 /// What a gate's rules look at.
 mod window;
 
@@ -34,6 +36,10 @@ struct Gate {
     evidence: Evidence,
     state: State,
     since_position: Option<u64>,
+    /// The policy it came into its state under.
+    since_policy: Option<Box<str>>,
+    /// Demoted by an operator: only an operator promotes it again.
+    demoted: bool,
     evaluations: Evaluations,
 }
 
@@ -81,7 +87,7 @@ const EVALUATIONS: usize = 1;
 
 impl Consumer for Gates {
     const NAME: &'static str = "gates";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const FAMILIES: &'static [Family] = &[
         Family::new("gate_state", MetricType::Gauge, "Where a subject stands: 1 for its state, 0 for the others.")
             .with_labels(&["state"]),
@@ -91,6 +97,9 @@ impl Consumer for Gates {
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let policy = at.policy();
+        if let Body::Command(command) = &event.body {
+            return orders::command(&mut self.subjects, at, command, out);
+        }
         if self.rules.as_ref() != Some(&policy.gates) {
             self.rules = Some(policy.gates.clone());
         }
@@ -106,7 +115,7 @@ impl Consumer for Gates {
                     gate.window.pnl(event.run, pnl, policy);
                     gate.evidence.pnl(pnl, &policy.gates);
                 }
-                Body::Alpha(_) | Body::Price(_) => continue,
+                _ => continue,
             }
             gate.judge(at, subject, out);
         }
@@ -134,7 +143,13 @@ impl Consumer for Gates {
         out.insert("error_rate".to_owned(), gate.window.error_rate().into());
         let rules = self.rules.clone().unwrap_or_default();
         let evidence = gate.evidence.row(&rules, &gate.window);
-        let row = json!({ "state": gate.state.name(), "since_position": gate.since_position, "evidence": evidence });
+        let row = json!({
+            "state": gate.state.name(),
+            "since_position": gate.since_position,
+            "policy": gate.since_policy,
+            "demoted": gate.demoted,
+            "evidence": evidence,
+        });
         out.insert("gate".to_owned(), row);
     }
 }
@@ -154,7 +169,7 @@ impl Gate {
             numbers.extend(self.evidence.judge(rules).kill_numbers(rules));
             return self.enter(State::Killed, at, subject, rule, numbers, out);
         }
-        if self.state != State::Candidate {
+        if self.state != State::Candidate || self.demoted {
             return;
         }
         let (verdict, rule) = self.promote_verdict(&measured, rules);
@@ -199,6 +214,12 @@ impl Gate {
         (if proved { Verdict::Pass } else { Verdict::Inconclusive }, rule)
     }
 
+    fn stand(&mut self, state: State, at: &At) {
+        self.state = state;
+        self.since_position = Some(at.position);
+        self.since_policy = Some(at.policy_hash().into());
+    }
+
     fn enter(
         &mut self,
         state: State,
@@ -208,8 +229,7 @@ impl Gate {
         numbers: Numbers,
         out: &mut Decisions,
     ) {
-        self.state = state;
-        self.since_position = Some(at.position);
+        self.stand(state, at);
         out.emit(subject, state.name(), rule, numbers);
     }
 }

@@ -18,6 +18,7 @@ pub struct GateWindow {
     with_latency: usize,
     /// As long as a run's PnL may still change.
     pnl: KeyedWindow<Key>,
+    capacity: usize,
     /// How many of the newest PnL count, and their exact sum.
     counted: usize,
     pnl_sum: Exact,
@@ -53,7 +54,14 @@ impl GateWindow {
     }
 
     pub fn pnl(&mut self, run: Option<Key>, pnl: &Pnl, policy: &Policy) {
-        self.pnl.set_capacity(policy.rolling.window.max(policy.gates.window));
+        let capacity = policy.rolling.window.max(policy.gates.window);
+        if capacity != self.capacity {
+            // Another policy: what is no longer kept must not be counted on.
+            self.capacity = capacity;
+            self.pnl.set_capacity(capacity);
+            self.counted = self.counted.min(self.pnl.len());
+            self.pnl_sum = (1..=self.counted).filter_map(|nth| self.pnl.nth_last(nth)).sum();
+        }
         let change = self.pnl.add(run, pnl.realized_pnl_bps);
         if change.before.is_none() {
             self.pnl_sum += pnl.realized_pnl_bps;

@@ -1,0 +1,277 @@
+//! What a UTC day costs, of the fleet and of agents with a budget of their own, whether there is any left, and what of it
+//! is reserved. Money is nano-USD throughout.
+
+/// One subject's spending and what it is held against.
+mod account;
+/// Open reservations.
+mod ledger;
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use self::{
+    account::{Account, Limit, day},
+    ledger::{Ledger, Reservation},
+};
+use crate::{
+    decision::Numbers,
+    event::{Key, Nanos, money},
+    fold::{
+        At, Body, Consumer, Decisions, Event,
+        batch::{Named, Release, Reserve},
+        orders::REFUSED,
+    },
+    policy,
+    subject::{PerSubject, Subject},
+    view::{Family, MetricType, Row, Samples},
+};
+
+/// Days of spending kept per agent; the fleet's are kept for ever.
+const AGENT_DAYS: usize = 35;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Budget {
+    /// The day of the tape time, in days since 1970; none before any time is known.
+    today: Option<i64>,
+    fleet: Account,
+    agents: PerSubject<Account>,
+    ledger: Ledger,
+    /// Agents whose own budget is exhausted.
+    exhausted: BTreeSet<u32>,
+    /// Agents that spent before any time was known.
+    undated: BTreeSet<u32>,
+}
+
+const REMAINING: usize = 0;
+const RESERVED: usize = 1;
+
+const UNSETTLED: &str = "settled, released, expired or never granted: nothing is to be done";
+
+impl Consumer for Budget {
+    const NAME: &'static str = "budget";
+    const VERSION: u32 = 2;
+    const FAMILIES: &'static [Family] = &[
+        Family::new(
+            "budget_remaining_usd",
+            MetricType::Gauge,
+            "What is left of today's budget in US dollars: of an agent with one of its own, without label of the fleet.",
+        ),
+        Family::new(
+            "budget_reserved_usd",
+            MetricType::Gauge,
+            "What is reserved and not yet settled in US dollars: of an agent with a budget of its own, without label of the fleet.",
+        ),
+    ];
+
+    fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
+        let rules = &at.policy().budget;
+        self.fleet.limit = Some(Limit::of(rules.daily_usd, rules));
+        let turned = self.turn(at.tape_time);
+        match &event.body {
+            Body::Run(run) => {
+                let settled = self.settle(event.run, run.cost, out);
+                if let Some(agent) = event.agent {
+                    self.spend(agent, event.time, run.cost);
+                }
+                let of_run = event.agent.into_iter().chain(settled.filter(|agent| Some(*agent) != event.agent));
+                of_run.for_each(|agent| self.judge_agent(agent, at, out));
+            }
+            Body::Check(_) => self.expire(at, event, out),
+            Body::Reserve(reserve) => {
+                self.expire(at, event, out);
+                self.reserve(at, event, reserve, out);
+            }
+            Body::Release(release) => {
+                self.expire(at, event, out);
+                self.release(at, event, release, out);
+            }
+            Body::Policy => {
+                let agents: Vec<u32> = self.agents.agents().filter_map(|(subject, _)| id(subject)).collect();
+                agents.into_iter().for_each(|agent| self.judge_agent(agent, at, out));
+            }
+            _ => {}
+        }
+        if turned {
+            for agent in self.exhausted.clone() {
+                self.judge_agent(agent, at, out);
+            }
+        }
+        self.fleet.reserved = self.ledger.total();
+        if let Some(verdict) = self.fleet.judge(self.today) {
+            out.emit(Subject::Fleet, verdict, "daily budget", self.fleet.numbers(self.today));
+        }
+        out.touch(Subject::Fleet);
+    }
+
+    fn samples(&self, subject: Subject, out: &mut Samples) {
+        let account = self.account(subject).filter(|account| account.limit.is_some());
+        out.maybe(REMAINING, account.and_then(|account| account.remaining(self.today)).map(money::to_usd));
+        out.maybe(RESERVED, account.map(|account| money::to_usd(account.reserved)));
+    }
+
+    fn row(&self, subject: Subject, out: &mut Row) {
+        let Some(account) = self.account(subject) else { return };
+        if subject == Subject::Fleet {
+            out.insert("spent_by_day".to_owned(), account.days());
+        } else if account.limit.is_some() {
+            out.insert("budget".to_owned(), account.row(self.today));
+        }
+    }
+
+    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
+        let today = tape_time.map(day).or(self.today);
+        let defaults = policy::Budget::default();
+        let fallback = Account::under(Limit::of(defaults.daily_usd, &defaults));
+        let account = if self.fleet.limit.is_some() { &self.fleet } else { &fallback };
+        Some(("budget", account.row(today)))
+    }
+}
+
+impl Budget {
+    /// Goes on to the day of the tape time; true when it is another one.
+    fn turn(&mut self, tape_time: Option<Nanos>) -> bool {
+        let Some(now) = tape_time.map(day).filter(|now| Some(*now) != self.today) else { return false };
+        if self.today.is_none() {
+            self.fleet.date(now);
+            for agent in std::mem::take(&mut self.undated) {
+                if let Some(account) = self.agents.entry(Subject::Agent(agent)) {
+                    account.date(now);
+                }
+            }
+        }
+        self.today = Some(now);
+        true
+    }
+
+    fn spend(&mut self, agent: u32, time: Option<Nanos>, cost: i128) {
+        let day = time.map(day);
+        self.fleet.spend(day, cost);
+        if let Some(account) = self.agents.entry(Subject::Agent(agent)) {
+            account.spend(day, cost);
+            while account.by_day.len() > AGENT_DAYS {
+                account.by_day.pop_first();
+            }
+        }
+        if day.is_none() {
+            self.undated.insert(agent);
+        }
+    }
+
+    fn judge_agent(&mut self, agent: u32, at: &At, out: &mut Decisions) {
+        let (subject, rules) = (Subject::Agent(agent), &at.policy().budget);
+        let name = at.name(subject);
+        let Some(account) = self.agents.entry(subject) else { return };
+        account.limit = rules.agents.get(name).map(|daily| Limit::of(*daily, rules));
+        account.reserved = self.ledger.of(name);
+        let Some(verdict) = account.judge(self.today) else { return };
+        if account.exhausted {
+            self.exhausted.insert(agent);
+        } else {
+            self.exhausted.remove(&agent);
+        }
+        out.emit(subject, verdict, "daily budget", account.numbers(self.today));
+    }
+
+    /// The first run line of a run ends its reservation; what the run cost is spent instead. Whose it was.
+    fn settle(&mut self, run: Option<Key>, cost: i128, out: &mut Decisions) -> Option<u32> {
+        let reservation = self.ledger.close(run?)?;
+        let mut numbers = reservation.numbers();
+        numbers.push(("cost_usd", money::to_usd(cost).into()));
+        numbers.push(("above_reservation", (cost > reservation.amount).into()));
+        out.emit_named(reservation.subject, &reservation.agent, "settled", "run", numbers);
+        id(reservation.subject)
+    }
+
+    fn expire(&mut self, at: &At, event: &Event, out: &mut Decisions) {
+        for reservation in self.ledger.advance(event.time) {
+            out.emit_named(reservation.subject, &reservation.agent, "expired", "ttl", reservation.numbers());
+            if let Some(agent) = id(reservation.subject) {
+                self.judge_agent(agent, at, out);
+            }
+        }
+    }
+
+    fn reserve(&mut self, at: &At, event: &Event, reserve: &Reserve, out: &mut Decisions) {
+        let Some((run, run_id)) = event.run.zip(event.run_id) else { return };
+        let (name, run_id, policy) = (at.text(reserve.name), at.text(run_id), at.policy());
+        self.fleet.reserved = self.ledger.total();
+        let mut own = Account::default();
+        let account = match reserve.agent {
+            Named::Known(subject) => self.agents.entry(subject),
+            Named::Stranger(..) => Some(&mut own),
+        };
+        let Some(account) = account else { return };
+        account.limit = policy.budget.agents.get(name).map(|daily| Limit::of(*daily, &policy.budget));
+        account.reserved = self.ledger.of(name);
+        let (fleet, own) = (self.fleet.available(self.today), account.available(self.today));
+        let exceeds = |available: Option<i128>| available.is_some_and(|available| reserve.amount > available);
+        let (verdict, rule, way_out) = if self.ledger.get(run).is_some() {
+            (REFUSED, "already reserved", "release it first, or use another run_id")
+        } else if self.ledger.len() >= policy.limits.reservations {
+            ("denied", "too many reservations", "settle or release some, or raise limits.reservations")
+        } else if exceeds(fleet) {
+            ("denied", "fleet budget", "ask for less, or wait for the next UTC day")
+        } else if exceeds(own) {
+            ("denied", "agent budget", "ask for less, or wait for the next UTC day")
+        } else {
+            ("granted", "budget", "")
+        };
+        let usd = |nano: Option<i128>| Value::from(nano.map(money::to_usd));
+        let mut numbers: Numbers = vec![
+            ("run_id", run_id.into()),
+            ("amount_usd", usd(Some(reserve.amount))),
+            ("available_usd", usd(fleet)),
+            ("agent_available_usd", usd(own)),
+        ];
+        if verdict == "granted" {
+            let ttl_sec = policy.budget.reservation_ttl_sec;
+            numbers.push(("ttl_sec", ttl_sec.into()));
+            self.ledger.open(run, run_id, name, reserve.agent.subject(), reserve.amount, ttl_sec);
+        } else {
+            numbers.push(("way_out", way_out.into()));
+        }
+        out.answer(at, reserve.agent, verdict, rule, numbers);
+        if let Some(agent) = id(reserve.agent.subject()) {
+            self.judge_agent(agent, at, out);
+        }
+    }
+
+    fn release(&mut self, at: &At, event: &Event, release: &Release, out: &mut Decisions) {
+        let Some((run, run_id)) = event.run.zip(event.run_id) else { return };
+        let held = self.ledger.get(run);
+        let foreign = held.zip(release.agent).is_some_and(|(held, (_, name))| *held.agent != *at.text(name));
+        let Some(reservation) = (if foreign { None } else { self.ledger.close(run) }) else {
+            let named = release.agent.map_or(Named::Known(Subject::Fleet), |(named, _)| named);
+            let (rule, way_out) = if foreign {
+                ("reserved by another agent", "name the agent that reserved it")
+            } else {
+                ("not open", UNSETTLED)
+            };
+            let numbers = vec![("run_id", at.text(run_id).into()), ("way_out", way_out.into())];
+            return out.answer(at, named, REFUSED, rule, numbers);
+        };
+        out.emit_named(reservation.subject, &reservation.agent, "released", "request", reservation.numbers());
+        if let Some(agent) = id(reservation.subject) {
+            self.judge_agent(agent, at, out);
+        }
+    }
+
+    fn account(&self, subject: Subject) -> Option<&Account> {
+        if subject == Subject::Fleet { Some(&self.fleet) } else { self.agents.get(subject) }
+    }
+}
+
+impl Reservation {
+    fn numbers(&self) -> Numbers {
+        vec![("run_id", (*self.run_id).into()), ("amount_usd", money::to_usd(self.amount).into())]
+    }
+}
+
+fn id(subject: Subject) -> Option<u32> {
+    match subject {
+        Subject::Agent(id) => Some(id),
+        _ => None,
+    }
+}

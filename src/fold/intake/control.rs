@@ -1,0 +1,115 @@
+use std::sync::Arc;
+
+use super::Intake;
+use crate::{
+    event::{Action, Key, Kind, Line, Malformed, Nanos, Reason, money},
+    fold::batch::{Batch, Body, Check, Command, Event, Named, Release, Reserve},
+    policy::{InForce, Policy},
+    subject::Subject,
+};
+
+/// The one stream in which control lines count; only runtape appends to it.
+pub const CONTROL_STREAM: &str = "control";
+
+/// A line, and the policy it brings, if it does. In the control stream control lines must be whole, and a policy valid;
+/// elsewhere they are refused whatever they hold.
+pub fn whole<'a>(line: Line<'a>, stream: &str) -> Result<(Line<'a>, Option<Policy>), Malformed> {
+    if stream != CONTROL_STREAM {
+        return Ok((line, None));
+    }
+    if let Some(fault) = line.control_fault() {
+        return Err(fault);
+    }
+    let text = line.policy.as_deref().filter(|_| line.kind == Some(Kind::Policy));
+    let policy = text.map(Policy::from_toml).transpose();
+    let policy = policy.map_err(|error| Malformed { reason: Reason::Range, detail: error.to_string() })?;
+    Ok((line, policy))
+}
+
+impl Intake {
+    /// A line of the control stream.
+    pub(super) fn control_line(
+        &mut self,
+        line: &Line,
+        policy: Option<Policy>,
+        position: u64,
+        time: Option<Nanos>,
+        batch: &mut Batch,
+    ) {
+        let body = match line.kind {
+            Some(Kind::Command) => self.command(line, batch).map(Body::Command),
+            Some(Kind::Policy) => policy.map(|policy| self.enforce(line, policy, position, batch)),
+            Some(Kind::Check) => self.check(line, batch).map(Body::Check),
+            Some(Kind::Reserve) => self.reserve(line, batch).map(Body::Reserve),
+            Some(Kind::Release) => {
+                let agent = line.agent.as_deref().map(|name| (self.named_agent(name, batch), batch.keep(name)));
+                Some(Body::Release(Release { agent }))
+            }
+            _ => None,
+        };
+        let Some(body) = body else { return };
+        let run = line.run_id.as_deref().map(Key::of);
+        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        // The agent stands in the body: none of its own lines is this.
+        let event = Event { origin: position, time, agent: None, strategy: None, run, run_id, body };
+        self.push(event, position, batch);
+    }
+
+    /// Brings a policy into force, from this position on.
+    fn enforce(&mut self, line: &Line, policy: Policy, position: u64, batch: &mut Batch) -> Body {
+        if !self.fixed {
+            self.policy = Arc::new(InForce::new(policy));
+            self.state.policy = line.policy.as_deref().map(str::to_owned);
+            batch.policies.push((position, self.policy.clone()));
+        }
+        Body::Policy
+    }
+
+    fn command(&self, line: &Line, batch: &mut Batch) -> Option<Command> {
+        let subject = match (line.agent.as_deref(), line.strategy.as_deref()) {
+            (Some(agent), _) => self.named_agent(agent, batch),
+            (None, Some(strategy)) => match self.strategy_ids.get(strategy) {
+                Some(id) => Named::Known(Subject::Strategy(*id)),
+                None => Named::Stranger(Subject::UnknownStrategy, batch.keep(strategy)),
+            },
+            (None, None) => Named::Known(Subject::Fleet),
+        };
+        Some(Command {
+            action: Action::from_name(line.action.as_deref()?)?,
+            subject,
+            actor: batch.keep(line.actor.as_deref()?),
+            reason: line.reason.as_deref().map(|text| batch.keep(text)),
+        })
+    }
+
+    fn check(&self, line: &Line, batch: &mut Batch) -> Option<Check> {
+        Some(Check {
+            agent: self.named_agent(line.agent.as_deref()?, batch),
+            symbol: line.symbol.as_deref().map(|text| batch.keep(text)),
+            notional_usd: line.notional_usd,
+            expected_edge_bps: line.expected_edge_bps,
+            spread_bps: line.spread_bps,
+            slippage_bps: line.slippage_bps,
+            data_age_sec: line.data_age_sec,
+            paper: line.paper,
+            reduce: line.reduce,
+        })
+    }
+
+    fn reserve(&self, line: &Line, batch: &mut Batch) -> Option<Reserve> {
+        let agent = line.agent.as_deref()?;
+        Some(Reserve {
+            agent: self.named_agent(agent, batch),
+            name: batch.keep(agent),
+            amount: money::nano_usd(line.amount_usd?),
+        })
+    }
+
+    /// An agent by a name that makes nobody known.
+    fn named_agent(&self, name: &str, batch: &mut Batch) -> Named {
+        match self.agent_ids.get(name) {
+            Some(id) => Named::Known(Subject::Agent(*id)),
+            None => Named::Stranger(Subject::UnknownAgent, batch.keep(name)),
+        }
+    }
+}
