@@ -47,6 +47,15 @@ impl Action {
         }
     }
 
+    /// The consumer whose decision answers it.
+    pub const fn consumer(self) -> &'static str {
+        match self {
+            Action::Pause | Action::Resume | Action::Retire => "desk",
+            Action::Quarantine | Action::Clear => "quarantine",
+            Action::Kill | Action::Revive | Action::Promote | Action::Demote => "gates",
+        }
+    }
+
     /// The action of that exact word.
     pub fn from_name(name: &str) -> Option<Action> {
         Action::ALL.into_iter().find(|action| action.name() == name)

@@ -6,6 +6,8 @@
 
 /// What an operator can command.
 pub mod action;
+/// The lines of the control stream: commands, policies and requests, as this program writes them.
+pub mod control;
 /// The shortest decimal of a number, and exact scaling of it.
 mod decimal;
 /// Bytes of one line to a [`Line`] or a [`Malformed`]. Never fails, never panics.
