@@ -1,5 +1,7 @@
 //! The laws of the fold: the same tape gives the same bytes, however it is read, cut, stopped and shared out.
 
+/// What must hold of permissions, whatever is asked.
+mod control;
 /// Logs that somebody might write.
 mod logs;
 

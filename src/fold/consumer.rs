@@ -139,6 +139,9 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The JSON fields of a subject.
     fn row(&self, _subject: Subject, _out: &mut Row) {}
 
+    /// The JSON fields of the fleet that name its members; further ones may come from [`Self::row`].
+    fn fleet(&self, _subjects: &Subjects, _out: &mut Row) {}
+
     /// Whether nothing is to be shown of a subject any more, by anybody.
     fn hides(&self, _subject: Subject) -> bool {
         false

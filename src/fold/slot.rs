@@ -164,6 +164,9 @@ impl<C: Consumer> Slot for Held<C> {
 
     fn row(&self, subject: Subject, out: &mut Row) {
         self.consumer.row(subject, out);
+        if subject == Subject::Fleet {
+            self.consumer.fleet(&self.subjects, out);
+        }
     }
 
     fn hides(&self, subject: Subject) -> bool {

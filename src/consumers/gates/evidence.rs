@@ -80,6 +80,11 @@ impl Evidence {
         }
     }
 
+    /// PnL records bet on.
+    pub fn records(&self) -> u64 {
+        self.promote.runs()
+    }
+
     /// PnL records until the bets would have proved enough, if they go on as they did.
     pub fn runs_needed(&self, rules: &policy::Gates) -> Option<u64> {
         remaining_runs(self.promote.wealth(), self.promote.runs(), 1.0 / rules.promote.alpha)
@@ -101,7 +106,7 @@ impl Evidence {
             "kill": judgement.kill,
             "kill_needed": 1.0 / rules.kill.alpha,
             "many_errors": judgement.many_errors,
-            "records": self.promote.runs(),
+            "records": self.records(),
             "records_needed": self.runs_needed(rules),
             "anytime_t_above": t.as_ref().map(AnytimeT::above),
             "anytime_t_below": t.as_ref().map(AnytimeT::below),

@@ -3,6 +3,8 @@
 
 /// What runs prove, whenever one looks.
 mod evidence;
+/// What runs prove of the best of many.
+mod fleet;
 /// What operators do to a gate.
 mod orders;
 /// What a gate's rules look at.
@@ -19,7 +21,7 @@ use crate::{
     decision::Numbers,
     fold::{At, Body, Consumer, Decisions, Event},
     policy::{self, GateMode},
-    subject::{PerSubject, Subject},
+    subject::{PerSubject, Subject, Subjects},
     view::{Family, MetricType, Row, Samples},
 };
 
@@ -151,6 +153,11 @@ impl Consumer for Gates {
             "evidence": evidence,
         });
         out.insert("gate".to_owned(), row);
+    }
+
+    fn fleet(&self, subjects: &Subjects, out: &mut Row) {
+        let rules = self.rules.clone().unwrap_or_default();
+        out.insert("evidence".to_owned(), fleet::evidence(&self.subjects, &rules, subjects));
     }
 }
 

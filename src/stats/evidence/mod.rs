@@ -38,7 +38,8 @@ mod calibration;
 pub use anytime_t::AnytimeT;
 pub use betting::{Betting, Terms, remaining_runs};
 pub use moments::Moments;
-pub use sharpe::SharpeRatio;
+pub use multiple::e_bh;
+pub use sharpe::{SharpeRatio, expected_max};
 
 /// `exp(ln)`, kept finite.
 fn exp_capped(ln: f64) -> f64 {
