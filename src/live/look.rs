@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::worker::ToWorker;
+use super::{memory::Memory, worker::ToWorker};
 use crate::{
     stats::{Bounds, Histogram},
     subject::{Subject, Subjects},
@@ -49,8 +49,10 @@ impl Last {
 
 /// A worker as those see it who look at it.
 pub struct Handle {
+    pub name: &'static str,
     pub inbox: SyncSender<ToWorker>,
     pub last: Last,
+    pub memory: Arc<Memory>,
 }
 
 impl Handle {

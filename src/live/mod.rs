@@ -7,6 +7,8 @@
 //!   └── sealed rounds, rejects ──────────────────┴──► keeper: sync, then write
 //! ```
 
+/// Lines that this program appends, and where they come to stand.
+mod append;
 /// What a consumer heard of another.
 mod hearing;
 /// Syncs streams and tape, then writes what stands on them.
@@ -15,6 +17,10 @@ mod keeper;
 mod links;
 /// What a consumer shows.
 mod look;
+/// The newest decisions of a consumer.
+mod memory;
+/// Ids by name.
+mod names;
 /// The sealed history, for a worker that reads it by itself.
 mod reader;
 /// Bringing everything back to where it stood.
@@ -40,6 +46,7 @@ use std::{
 
 use thiserror::Error;
 
+pub use append::{AppendError, AppendResult, Appended, OwnStream};
 pub use look::Look;
 pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
@@ -47,6 +54,7 @@ pub use tailer::Cadence;
 
 use crate::{
     clock::{Clock, Stopwatch},
+    decision::DecisionLine,
     fold::{Batch, Registration},
     layout::Layout,
     store::{Lock, LockError},
@@ -97,6 +105,7 @@ pub struct Live {
     threads: Vec<JoinHandle<()>>,
     keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
     last_intake: Mutex<Option<IntakeLook>>,
+    names: Arc<names::Names>,
     pub started: Started,
     _lock: Lock,
 }
@@ -141,6 +150,19 @@ impl Live {
         let watch = Stopwatch::start();
         let left = || LOOK_TIMEOUT.saturating_sub(watch.elapsed());
         asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, left())).collect()
+    }
+
+    /// From here on `call` is told, from any thread, when a consumer, the durable watermark or a decisions file moved on,
+    /// or a trouble came or went. It must be cheap; several calls may mean one thing.
+    pub fn on_progress(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.status.listen(call);
+    }
+
+    /// What a consumer decided because of a position, by ordinal; empty when it decided nothing, has not come to it, or
+    /// it is too long ago: the newest 65,536 decisions of each consumer are remembered.
+    pub fn decision(&self, consumer: &str, cause: u64) -> Vec<DecisionLine> {
+        let handle = self.workers.iter().find(|handle| handle.name == consumer);
+        handle.map_or_else(Vec::new, |handle| handle.memory.of(cause))
     }
 
     /// Reads what is left, writes final snapshots, and ends all threads.

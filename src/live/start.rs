@@ -12,10 +12,13 @@ use std::{
 
 use super::{
     Config, Live, StartError,
+    append::{OwnStream, OwnStreams},
     hearing::{Hearing, Voice},
     keeper::{Keeper, ToKeeper},
     links::Link,
     look::{Handle, Last},
+    memory::Memory,
+    names::Names,
     restore::{Restorer, Survey},
     status::Status,
     tailer::{self, Tailer},
@@ -62,7 +65,9 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
     let mut slots = restorer.slots(&survey, &mut started.passed_over);
     let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
-    let (intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    intake.track(&OwnStream::ALL.map(OwnStream::name));
+    let names = Arc::new(Names::new(intake.subjects()));
     slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
     let follower = follower(&layout, &survey)?;
     started.files = follower.generations().len();
@@ -75,7 +80,8 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let (to_keeper, keeper_inbox) = mpsc::channel();
     let (to_tailer, requests) = mpsc::channel();
     let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
-    let dirs = vec![layout.links(), layout.own()];
+    // The events directory too: where links cannot be made, a file of ours lies there only.
+    let dirs = vec![layout.links(), layout.own(), layout.dir.clone()];
     let keeper = Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, poisoned: false };
     // What lies on the tape from before is synced again before anything new stands on it.
     let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
@@ -84,6 +90,10 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let (handles, links, workers) = workers(slots, registry, &shared);
     let history = history(&layout, &follower, &seam, started.rounds)?;
     let tailer = Tailer {
+        own: OwnStreams::of(&layout),
+        placed: Vec::new(),
+        unsealed: None,
+        names: names.clone(),
         layout,
         follower,
         journal,
@@ -112,6 +122,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         threads,
         keeper,
         last_intake: Default::default(),
+        names,
         started,
         _lock: lock,
     })
@@ -163,13 +174,15 @@ fn workers(
     for ((index, slot), (hears, speaks_to)) in slots.into_iter().enumerate().zip(voices(registry)) {
         let (inbox, receiver): (SyncSender<ToWorker>, Receiver<ToWorker>) = mpsc::sync_channel(worker::QUEUE);
         let (last, away) = (Last::default(), Arc::new(AtomicBool::new(false)));
+        let memory = Arc::new(Memory::default());
         let position = slot.position();
         if let Some(status) = shared.status.consumers.get(index) {
             status.position.store(position, Ordering::Release);
             status.snapshot.store(position, Ordering::Release);
             status.at_head.store(shared.clock.now(), Ordering::Release);
         }
-        handles.push(Handle { inbox: inbox.clone(), last: last.clone() });
+        let name = slot.name();
+        handles.push(Handle { name, inbox: inbox.clone(), last: last.clone(), memory: memory.clone() });
         links.push(Link::new(inbox, away.clone()));
         workers.push(Worker {
             index,
@@ -184,6 +197,7 @@ fn workers(
             hears: hears.into_iter().map(|(name, from)| Hearing::new(name, from, position)).collect(),
             speaks_to,
             restorer: shared.restorer.clone(),
+            memory,
             samples: Arc::default(),
             fold_seconds: Default::default(),
             panics: Default::default(),

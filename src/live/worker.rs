@@ -14,6 +14,7 @@ use super::{
     hearing::{Hearing, Voice},
     keeper::ToKeeper,
     look::{FoldSeconds, Last, Look},
+    memory::Memory,
     reader::Reader,
     restore::Restorer,
     status::{ConsumerStatus, Status},
@@ -62,6 +63,7 @@ pub struct Worker {
     pub hears: Vec<Hearing>,
     pub speaks_to: Vec<Sender<Voice>>,
     pub restorer: Arc<Restorer>,
+    pub memory: Arc<Memory>,
     pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
     pub fold_seconds: Histogram<FoldSeconds>,
     /// Failures by position.
@@ -163,14 +165,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Decisions go to those who hear, and to the file once they are durable.
+    /// Decisions go to those who hear, to those who ask, and to the file once they are durable.
     fn tell(&self, sealed: &SealedBatch, emitted: Vec<Emitted>) {
+        let emitted = Arc::new(emitted);
         if !emitted.is_empty() {
+            self.memory.add(&emitted);
             let lines = emitted.iter().map(|e| (Mark::of(&e.decision), e.line().written(&sealed.digest))).collect();
             let _ = self.keeper.send(ToKeeper::Lines { file: self.index, lines });
         }
         for hearer in &self.speaks_to {
-            let _ = hearer.send(Voice { upto: sealed.batch.next, emitted: emitted.clone() });
+            let _ = hearer.send(Voice { upto: sealed.batch.next, emitted: emitted.to_vec() });
         }
     }
 
@@ -188,6 +192,7 @@ impl Worker {
         for hearing in &mut self.hears {
             hearing.forget(self.saved_at.0);
         }
+        self.status.moved();
     }
 
     fn broken(&mut self, position: u64) -> Ended {
@@ -202,6 +207,7 @@ impl Worker {
             status.panics.fetch_add(1, Ordering::AcqRel);
             status.up.store(false, Ordering::Release);
         }
+        self.status.moved();
         if count < PANICS_MAX {
             return Ended::Broken;
         }
@@ -227,6 +233,7 @@ impl Worker {
         if let Some(status) = self.status() {
             status.up.store(true, Ordering::Release);
         }
+        self.status.moved();
         None
     }
 
@@ -291,6 +298,7 @@ impl Worker {
         if let Some(status) = self.status() {
             status.stay_down(why);
         }
+        self.status.moved();
         while let Ok(message) = self.inbox.recv() {
             match message {
                 ToWorker::Look(reply) => {
