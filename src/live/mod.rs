@@ -25,6 +25,8 @@ mod names;
 mod reader;
 /// Bringing everything back to where it stood.
 mod restore;
+/// The state as JSON: of all subjects, or of one.
+mod rows;
 /// Everything that happens before the threads run.
 mod start;
 /// What is known of a running fold from outside: positions, health, problems.
@@ -48,6 +50,7 @@ use thiserror::Error;
 
 pub use append::{AppendError, AppendResult, Appended, OwnStream};
 pub use look::Look;
+pub use rows::{Of, StateNow};
 pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
 pub use tailer::Cadence;

@@ -30,6 +30,7 @@ use crate::{
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
+    subject::SubjectSet,
     tape::{
         self, Journal, Round, RoundSource, TapeError, directory,
         journal::{Rounds, Seam},
@@ -199,6 +200,8 @@ fn workers(
             restorer: shared.restorer.clone(),
             memory,
             samples: Arc::default(),
+            unseen: SubjectSet::default(),
+            untold: SubjectSet::default(),
             fold_seconds: Default::default(),
             panics: Default::default(),
             saved_at: (position, position),

@@ -17,15 +17,17 @@ use super::{
     memory::Memory,
     reader::Reader,
     restore::Restorer,
+    rows::Rows,
     status::{ConsumerStatus, Status},
     tailer,
 };
 use crate::{
     clock::{Clock, Stopwatch},
     fold::{Emitted, Slot},
+    render::state::{Asked, Part},
     stats::Histogram,
     store::{Snapshot, journal::Mark},
-    subject::Subject,
+    subject::{Subject, SubjectSet},
     view::Samples,
 };
 
@@ -45,6 +47,16 @@ pub enum ToWorker {
         policy: Arc<str>,
     },
     Look(SyncSender<Arc<Look>>),
+    /// What it says of these. Not answered by a worker that is down or reads the tape by itself.
+    Rows {
+        asked: Asked,
+        reply: SyncSender<Rows>,
+    },
+    /// The same of the agents that changed since this was last asked, or of all.
+    Changed {
+        all: bool,
+        reply: SyncSender<Rows>,
+    },
     Stop,
 }
 
@@ -65,6 +77,9 @@ pub struct Worker {
     pub restorer: Arc<Restorer>,
     pub memory: Arc<Memory>,
     pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
+    /// Subjects that changed since the last look, and since changes were last asked for.
+    pub unseen: SubjectSet,
+    pub untold: SubjectSet,
     pub fold_seconds: Histogram<FoldSeconds>,
     /// Failures by position.
     pub panics: HashMap<u64, u32>,
@@ -121,6 +136,12 @@ impl Worker {
                 }
                 ToWorker::Look(reply) => {
                     let _ = reply.send(self.look());
+                }
+                ToWorker::Rows { asked, reply } => {
+                    let _ = reply.send(self.rows(&asked));
+                }
+                ToWorker::Changed { all, reply } => {
+                    let _ = reply.send(self.changed(all));
                 }
                 ToWorker::Stop => return Ended::Stopped,
             }
@@ -283,7 +304,7 @@ impl Worker {
                     let _ = reply.send(self.last.get());
                 }
                 ToWorker::Stop => return false,
-                ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
+                _ => {}
             }
         }
         !self.status.stopping()
@@ -305,7 +326,7 @@ impl Worker {
                     let _ = reply.send(self.last.get());
                 }
                 ToWorker::Stop => return,
-                ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
+                _ => {}
             }
         }
     }
@@ -319,7 +340,8 @@ impl Worker {
 
     /// Recomputes the samples of subjects that changed since the last look, and of no others.
     fn look(&mut self) -> Arc<Look> {
-        let touched = self.slot.take_touched();
+        self.take_touched();
+        let touched = self.unseen.take();
         if !touched.is_empty() {
             let all = Arc::make_mut(&mut self.samples);
             for subject in touched {
@@ -338,6 +360,29 @@ impl Worker {
         });
         self.last.set(look.clone());
         look
+    }
+
+    fn rows(&self, asked: &Asked) -> Rows {
+        let slot = &self.slot;
+        Rows { name: slot.name(), position: slot.position(), part: Part::of(slot.as_ref(), asked) }
+    }
+
+    /// What concerns the fleet may concern every agent: then all are told anew.
+    fn changed(&mut self, all: bool) -> Rows {
+        self.take_touched();
+        let mut changed = self.untold.take();
+        if all || changed.contains(&Subject::Fleet) {
+            return self.rows(&Asked::Agents);
+        }
+        changed.retain(|subject| matches!(subject, Subject::Agent(_)));
+        changed.push(Subject::Fleet);
+        self.rows(&Asked::These(changed))
+    }
+
+    fn take_touched(&mut self) {
+        let touched = self.slot.take_touched();
+        self.unseen.extend(touched.iter().copied());
+        self.untold.extend(touched);
     }
 
     fn status(&self) -> Option<&ConsumerStatus> {
