@@ -166,10 +166,11 @@ impl Tailer {
             .filter_map(|(stream, orders)| self.write(stream, orders))
             .collect();
         // Ours by name; else the whole directory, should somebody have renamed the file meanwhile.
-        for scope in [self.ours_and_hinted(&groups), Scope::All] {
+        for by_name in [true, false] {
             if groups.is_empty() {
                 break;
             }
+            let scope = if by_name { self.ours_and_hinted(&groups) } else { Scope::All };
             if let Err(error) = self.poll(&scope) {
                 for order in groups.into_iter().flat_map(|group| group.orders) {
                     let (stream, what) = (order.stream.name(), error.clone());

@@ -9,6 +9,8 @@
 
 /// Lines that this program appends, and where they come to stand.
 mod append;
+/// The files for processes without a network: who may trade, who is quarantined.
+mod controls;
 /// What a consumer heard of another.
 mod hearing;
 /// Syncs streams and tape, then writes what stands on them.
@@ -21,6 +23,8 @@ mod look;
 mod memory;
 /// Ids by name.
 mod names;
+/// What may be shown of verdicts before they are durable.
+mod permits;
 /// The sealed history, for a worker that reads it by itself.
 mod reader;
 /// Bringing everything back to where it stood.
@@ -37,6 +41,7 @@ mod tailer;
 mod worker;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
@@ -89,6 +94,8 @@ pub struct Config {
     pub registry: &'static [Registration],
     pub clock: Clock,
     pub cadence: Cadence,
+    /// Where `quarantine.json` is written; below `.runtape` when absent.
+    pub quarantine_file: Option<PathBuf>,
 }
 
 /// A batch with the round it belongs to, as workers receive it.
@@ -109,6 +116,7 @@ pub struct Live {
     keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
     last_intake: Mutex<Option<IntakeLook>>,
     names: Arc<names::Names>,
+    controls: Option<controls::Writing>,
     pub started: Started,
     _lock: Lock,
 }
@@ -170,6 +178,9 @@ impl Live {
 
     /// Reads what is left, writes final snapshots, and ends all threads.
     pub fn stop(mut self) {
+        if let Some(controls) = self.controls.take() {
+            controls.stop();
+        }
         let _ = self.tailer.send(tailer::Request::Stop);
         self.waker.wake();
         for thread in self.threads.drain(..) {

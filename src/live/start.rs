@@ -13,6 +13,7 @@ use std::{
 use super::{
     Config, Live, StartError,
     append::{OwnStream, OwnStreams},
+    controls::{self, Paths},
     hearing::{Hearing, Voice},
     keeper::{Keeper, ToKeeper},
     links::Link,
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Registration, Slot},
+    fold::{Intake, Registration, Slot},
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
@@ -51,38 +52,25 @@ pub struct Started {
 
 /// Takes the directory and starts all threads.
 pub fn start(config: Config) -> Result<Live, StartError> {
-    let Config { layout, registry, clock, cadence } = config;
+    let Config { layout, registry, clock, cadence, quarantine_file } = config;
+    let written =
+        Paths { controls: layout.controls(), quarantine: quarantine_file.unwrap_or_else(|| layout.quarantine()) };
     directory::check_dir(&layout)?;
     let lock = Lock::take(&layout.lock())?;
     make_dirs(&layout)?;
-    let snapshots = Snapshots::new(layout.snapshots());
-    let restorer =
-        Arc::new(Restorer { snapshots: snapshots.clone(), layout: layout.clone(), registry, policy: Arc::default() });
-    let mut rounds = Rounds::open(&layout.tape())?;
-    let survey = Survey::of(&mut rounds, restorer.wanted())?;
-    let own = own_files(&layout, registry, &survey)?;
-    let journal = Journal::after(&rounds)?;
-    let mut started =
-        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
-    let mut slots = restorer.slots(&survey, &mut started.passed_over);
-    let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
-    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
-    intake.track(&OwnStream::ALL.map(OwnStream::name));
+    let Restored { restorer, own, journal, slots, intake, seam, follower, started } = restored(&layout, registry)?;
     let names = Arc::new(Names::new(intake.subjects()));
-    slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
-    let follower = follower(&layout, &survey)?;
-    started.files = follower.generations().len();
-    started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
-
     let watch = Watch::new(&layout.dir).map_err(|source| io_error("notifications", source))?;
     let waker = watch.waker();
     let status = Arc::new(Status::new(registry.iter().map(|registration| registration.name)));
     status.head.store(started.sealed_to, Ordering::Release);
+    status.set_tape_time(intake.tape_time());
     let (to_keeper, keeper_inbox) = mpsc::channel();
     let (to_tailer, requests) = mpsc::channel();
     let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
     // The events directory too: where links cannot be made, a file of ours lies there only.
     let dirs = vec![layout.links(), layout.own(), layout.dir.clone()];
+    let snapshots = restorer.snapshots.clone();
     let keeper = Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, poisoned: false };
     // What lies on the tape from before is synced again before anything new stands on it.
     let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
@@ -115,6 +103,8 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     threads.append(&mut spawn_workers(workers, &shared.status)?);
     let keeper = spawn("keeper", move || keeper.run())?;
     let keeper = Some((to_keeper, keeper));
+    let controls = controls::start(&shared.status, &shared.clock, &handles, &names, written);
+    let controls = controls.map_err(|source| io_error("a thread", source))?;
     Ok(Live {
         status: shared.status,
         tailer: to_tailer,
@@ -123,10 +113,49 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         threads,
         keeper,
         last_intake: Default::default(),
+        controls,
         names,
         started,
         _lock: lock,
     })
+}
+
+/// Everything as it was left.
+struct Restored {
+    restorer: Arc<Restorer>,
+    own: Vec<OwnLines>,
+    journal: Journal,
+    slots: Vec<Box<dyn Slot>>,
+    intake: Intake,
+    /// Where intake stands on the tape.
+    seam: Seam,
+    follower: Follower,
+    started: Started,
+}
+
+/// Brings everything back to where it stood.
+fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restored, StartError> {
+    let restorer = Arc::new(Restorer {
+        snapshots: Snapshots::new(layout.snapshots()),
+        layout: layout.clone(),
+        registry,
+        policy: Arc::default(),
+    });
+    let mut rounds = Rounds::open(&layout.tape())?;
+    let survey = Survey::of(&mut rounds, restorer.wanted())?;
+    let own = own_files(layout, registry, &survey)?;
+    let journal = Journal::after(&rounds)?;
+    let mut started =
+        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
+    let mut slots = restorer.slots(&survey, &mut started.passed_over);
+    let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
+    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    intake.track(&OwnStream::ALL.map(OwnStream::name));
+    slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
+    let follower = follower(layout, &survey)?;
+    started.files = follower.generations().len();
+    started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
+    Ok(Restored { restorer, own, journal, slots, intake, seam, follower, started })
 }
 
 fn spawn_workers(workers: Vec<Worker>, status: &Arc<Status>) -> Result<Vec<thread::JoinHandle<()>>, StartError> {
@@ -276,6 +305,7 @@ fn make_dirs(layout: &Layout) -> Result<(), StartError> {
         fs::create_dir_all(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
     }
     sweep(&layout.snapshots());
+    sweep(&layout.own());
     Ok(())
 }
 

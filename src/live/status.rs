@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
@@ -24,6 +25,7 @@ pub struct Status {
     /// The history was folded up to what was there at the start.
     pub caught_up: AtomicBool,
     pub consumers: Vec<ConsumerStatus>,
+    tape_time: Mutex<Option<Nanos>>,
     stopping: AtomicBool,
     troubles: Mutex<Troubles>,
     listeners: Listeners,
@@ -52,6 +54,8 @@ pub struct Troubles {
     pub store: Option<String>,
     /// The tailer ended: history is damaged, or the directory is gone.
     pub tailer: Option<String>,
+    /// Files for others (`controls.json`, `quarantine.json`) that cannot be written just now.
+    pub controls: BTreeMap<PathBuf, String>,
     /// Files that cannot be followed.
     pub files: Vec<Problem>,
     pub resets: BTreeMap<ResetReason, u64>,
@@ -122,6 +126,7 @@ impl Status {
             durable: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             consumers: names.map(consumer).collect(),
+            tape_time: Mutex::default(),
             stopping: AtomicBool::new(false),
             troubles: Mutex::default(),
             listeners: Listeners::default(),
@@ -146,6 +151,15 @@ impl Status {
                 consumer.at_head.store(now, Ordering::Release);
             }
         }
+    }
+
+    /// The tape time at the head.
+    pub fn tape_time(&self) -> Option<Nanos> {
+        *lock(&self.tape_time)
+    }
+
+    pub(super) fn set_tape_time(&self, tape_time: Option<Nanos>) {
+        *lock(&self.tape_time) = tape_time;
     }
 
     /// A copy of what is wrong now.

@@ -1,5 +1,4 @@
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
         mpsc::{Receiver, Sender},
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Intake, Lines, Placed},
+    fold::{Intake, Placed},
     layout::Layout,
     store::Snapshot,
     streams::{
@@ -328,6 +327,7 @@ impl Tailer {
             nth += 1;
         })?;
         self.round = Some((round, digest));
+        self.status.set_tape_time(self.intake.tape_time());
         self.snapshot_when_due();
         Ok(())
     }
@@ -351,30 +351,6 @@ impl Tailer {
         }
         self.snapshot_at = position;
         self.since_snapshot = Stopwatch::start();
-    }
-
-    fn look(&self) -> IntakeLook {
-        let mut partial_bytes = BTreeMap::new();
-        for generation in self.follower.generations() {
-            *partial_bytes.entry(generation.stream().clone()).or_default() += generation.partial_bytes();
-        }
-        IntakeLook { lines: self.intake.lines().clone(), partial_bytes, ..self.glance() }
-    }
-
-    fn glance(&self) -> IntakeLook {
-        IntakeLook {
-            position: self.intake.position(),
-            tape_time: self.intake.tape_time(),
-            policy: self.intake.policy().clone(),
-            lines: Lines::default(),
-            waiting: self.intake.waiting(),
-            waiting_dropped: self.intake.waiting_dropped(),
-            agents: self.intake.subjects().agents.len(),
-            partial_bytes: BTreeMap::new(),
-            files: self.follower.generations().len(),
-            rounds: self.journal.head().0,
-            watch_mode: self.watch.mode(),
-        }
     }
 
     /// A last snapshot, and the end of all workers.
