@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    path::Path,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +15,8 @@ use std::{
 
 use runtape::{
     event::Kind,
-    fold::lines::Outcome,
+    fold::{Registration, lines::Outcome},
+    layout::Layout,
     live::{AppendError, Appended, OwnStream},
 };
 
@@ -22,7 +25,7 @@ use crate::{
     cast::Pulse,
     support::{Events, wait_until},
 };
-use runtape::fold::Registration;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn run(id: &str) -> String {
     format!("{{\"agent\":\"a\",\"reward\":1,\"event_id\":\"{id}\"}}")
@@ -144,6 +147,64 @@ fn a_link_is_not_followed_to_append_either() {
     let appended = stage.append(OwnStream::Api, &[&run("y")]).expect("it is appended");
     assert_eq!(positions(&appended), [1]);
     assert_eq!(stage.close().replay()["position"], 2);
+}
+
+/// Says that this process is the one that may be limited.
+const LIMITED: &str = "RUNTAPE_TEST_LIMITED";
+
+#[test]
+fn without_room_nothing_is_half_written_and_with_room_it_goes_on() {
+    const NAME: &str = "live::appending::without_room_nothing_is_half_written_and_with_room_it_goes_on";
+    if std::env::var_os(LIMITED).is_some() {
+        return with_limits();
+    }
+    // A limit on the size of files counts for the whole process, and must not kill it.
+    let test = std::env::current_exe().expect("this program");
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" --exact \"$1\" --nocapture"])
+        .arg(test)
+        .arg(NAME)
+        .env(LIMITED, "1")
+        .output()
+        .expect("a shell");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the test has another name");
+}
+
+fn with_limits() {
+    let stage = Stage::open(Events::new(), &[]);
+    let (api, tape) = (stage.events.stream("api"), Layout::new(stage.events.path()).tape());
+    let len = |path: &Path| fs::metadata(path).expect("a file").len();
+    let full = |what: &str| {
+        let before = len(&api);
+        let refused = stage.append(OwnStream::Api, &[&run(what), &run("more")]);
+        assert!(matches!(refused, Err(AppendError::Full { .. })), "{what}: {refused:?}");
+        assert_eq!(len(&api), before, "{what}");
+    };
+    let lines: Vec<String> = (0..200).map(|n| run(&format!("{n}"))).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    stage.append(OwnStream::Api, &lines).expect("they are appended");
+    let limit = |bytes: Option<u64>| {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        setrlimit(Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).expect("a limit below the maximum");
+    };
+    // No room for all of the bytes in the stream.
+    limit(Some(len(&api) + 20));
+    full("stream");
+    limit(None);
+    let appended = stage.append(OwnStream::Api, &[&run("x")]).expect("it is appended");
+    assert_eq!(positions(&appended), [200]);
+    // Room in the stream, and none on the tape.
+    fs::rename(&api, stage.events.path().join("api.jsonl.1")).expect("a free name");
+    stage.append(OwnStream::Api, &[&run("y")]).expect("it is appended");
+    limit(Some(len(&tape) + 20));
+    full("tape");
+    limit(None);
+    let appended = stage.append(OwnStream::Api, &[&run("z")]).expect("it is appended");
+    assert_eq!(positions(&appended), [202]);
+    stage.wait_for(203);
+    let lines = stage.close().replay()["lines"].clone();
+    assert_eq!(lines, serde_json::json!({"run": 203}));
 }
 
 #[test]
