@@ -94,7 +94,7 @@ mod tests {
         for batch in 0..70 {
             memory.add(&Arc::new((0..1000).map(|n| emitted(10 + batch * 1000 + n, 0)).collect()));
         }
-        assert_eq!(ordinals(3), []);
+        assert!(ordinals(3).is_empty());
         assert_eq!(ordinals(10 + 69_999), [0]);
         assert_eq!(ordinals(10 + 69_999 - 65_000), [0]);
         let count = memory.0.lock().expect("nobody failed").count;

@@ -321,7 +321,9 @@ impl Tailer {
         read_round(source, intake, Until::End, &mut |batch| {
             names.learn(&batch);
             placed.extend_from_slice(&batch.placed);
-            ToKeeper::rejects(rejects, &batch).map(|message| keeper.send(message));
+            if let Some(rejected) = ToKeeper::rejects(rejects, &batch) {
+                let _ = keeper.send(rejected);
+            }
             let sealed = Arc::new(SealedBatch { batch, round, digest: digest.clone() });
             workers.iter_mut().for_each(|link| link.batch(&sealed, nth));
             nth += 1;
