@@ -156,6 +156,9 @@ impl Tailer {
     /// # Errors
     /// The history cannot be continued.
     pub fn append(&mut self, orders: Vec<Order>) -> Result<(), String> {
+        if orders.is_empty() {
+            return Ok(());
+        }
         if let Some(why) = self.status.troubles().not_durable {
             orders.into_iter().for_each(|order| order.answer(Err(AppendError::Failed(why.clone()))));
             return Ok(());

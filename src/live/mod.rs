@@ -1,5 +1,6 @@
-//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams and seals rounds, one per
-//! consumer folds them, one makes things durable. They share nothing but queues and a status.
+//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams, appends to ours and
+//! seals rounds, one per consumer folds them, one makes things durable, one writes what may be permitted. They share
+//! nothing but queues, a status and what is remembered.
 //!
 //! ```text
 //! tailer ── Arc<Sealed batch> ──► worker (runs) ──┐ decisions

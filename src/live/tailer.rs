@@ -155,17 +155,19 @@ impl Tailer {
                 }
             }
             self.snapshot_when_due();
-            while since_scan.elapsed() < scan_gap {
+            loop {
                 let (orders, others) = self.requested();
-                if orders.is_empty() && others.is_empty() {
-                    break;
-                }
+                let none = orders.is_empty() && others.is_empty();
                 self.append(orders)?;
                 for request in others {
                     self.poll_for(&request)?;
                     if self.reply(request) {
                         return Ok(());
                     }
+                }
+                // Those who never stop asking do not keep us from looking.
+                if none || since_scan.elapsed() >= scan_gap {
+                    break;
                 }
             }
             let timeout = scan_gap.saturating_sub(since_scan.elapsed()).as_millis() as u64;
