@@ -91,7 +91,8 @@ struct Writer {
     desk: Option<Source>,
     allocation: Option<Source>,
     quarantine: Option<Source>,
-    fleet: Map<String, Value>,
+    /// What the desk says of the fleet, under its own name.
+    fleet: Permits<Map<String, Value>>,
     verdicts: Permits<Control>,
     runs: Named<Value>,
     quarantined: Permits<Quarantined>,
@@ -144,7 +145,7 @@ pub fn start(
         desk,
         allocation,
         quarantine,
-        fleet: Map::new(),
+        fleet: Permits::default(),
         verdicts: Permits::default(),
         runs: Named::new(),
         quarantined: Permits::default(),
@@ -182,10 +183,7 @@ impl Writer {
             self.controls_file.stale |= position != self.verdicts.position();
             let said = |row: &Row| row.get(DESK).and_then(Value::as_object).cloned();
             let fleet = part.rows.iter().find(|(subject, _)| *subject == Subject::Fleet);
-            if let Some(fleet) = fleet.and_then(|(_, row)| said(row)) {
-                self.controls_file.stale |= fleet != self.fleet;
-                self.fleet = fleet;
-            }
+            self.fleet.offer(position, fleet.and_then(|(_, row)| said(row)).map(|fleet| (Arc::from(DESK), fleet)));
             self.verdicts.offer(position, named(&self.names, &part.rows, |row| Some(Control::of(row))));
         }
         if let Some(Rows { part, .. }) = allocation {
@@ -202,7 +200,7 @@ impl Writer {
 
     fn write(&mut self) {
         let durable = self.status.durable.load(Ordering::Acquire);
-        self.controls_file.stale |= self.verdicts.release(durable);
+        self.controls_file.stale |= self.verdicts.release(durable) | self.fleet.release(durable);
         self.quarantine_file.stale |= self.quarantined.release(durable);
         let hold = self.hold();
         self.controls_file.stale |= hold != self.controls_file.hold;
@@ -235,7 +233,8 @@ impl Writer {
             valid_until: time::unix_seconds(valid_until),
             hold,
         };
-        let file = permits::controls(moment, &self.fleet, self.verdicts.shown(), &self.runs);
+        let fleet = self.fleet.shown().get(DESK).map_or_else(Map::new, |fleet| Map::clone(fleet));
+        let file = permits::controls(moment, &fleet, self.verdicts.shown(), &self.runs);
         let written = self.replace(&self.paths.controls, &file);
         self.controls_file.wrote(written, hold);
     }

@@ -147,6 +147,24 @@ impl Permit for Control {
     }
 }
 
+/// What the desk says of the fleet: a pause ends, and a mode gives way to observing, once that is durable.
+impl Permit for Map<String, Value> {
+    fn stricter(old: &Self, new: &Self) -> Self {
+        let mut fleet = new.clone();
+        if old.get("paused") == Some(&Value::Bool(true)) {
+            fleet.insert("paused".to_owned(), true.into());
+        }
+        if let Some(mode) = old.get("mode").filter(|_| new.get("mode").is_some_and(|mode| mode == "observe")) {
+            fleet.insert("mode".to_owned(), mode.clone());
+        }
+        fleet
+    }
+
+    fn withheld(new: &Self) -> Self {
+        new.clone()
+    }
+}
+
 /// Whether an agent is quarantined.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quarantined {
@@ -325,6 +343,21 @@ mod tests {
         let agent = &held["agents"]["a"];
         assert_eq!((&agent["verdict"], &agent["live"]), (&json!("hold"), &json!(false)));
         assert_eq!((&agent["size_multiplier"], &agent["reasons"]), (&json!(0.0), &json!(["not_ready"])));
+    }
+
+    #[test]
+    fn a_pause_of_the_fleet_ends_once_its_end_is_durable() {
+        let fleet = |paused: bool, mode: &str| {
+            let said = json!({"mode": mode, "paused": paused});
+            said.as_object().expect("an object").clone()
+        };
+        let stricter = |old, new| Value::Object(Permit::stricter(&old, &new));
+        assert_eq!(stricter(fleet(true, "enforce"), fleet(false, "observe"))["paused"], true);
+        assert_eq!(stricter(fleet(true, "enforce"), fleet(false, "observe"))["mode"], "enforce");
+        assert_eq!(
+            stricter(fleet(false, "observe"), fleet(true, "enforce")),
+            json!({"mode": "enforce", "paused": true})
+        );
     }
 
     #[test]
