@@ -74,6 +74,7 @@ fn follow(c: &mut Criterion) {
         registry: REGISTRY,
         clock: Clock::system(),
         cadence: Cadence::default(),
+        quarantine_file: None,
     })
     .expect("an empty directory can be followed");
     let mut stream = open(&dir.path().join("runs.jsonl"));

@@ -38,6 +38,16 @@ impl Layout {
         self.own().join("rejects.jsonl")
     }
 
+    /// The verdict of every agent, for processes without a network.
+    pub fn controls(&self) -> PathBuf {
+        self.own().join("controls.json")
+    }
+
+    /// Who is quarantined, unless another place was chosen.
+    pub fn quarantine(&self) -> PathBuf {
+        self.own().join("quarantine.json")
+    }
+
     pub fn lock(&self) -> PathBuf {
         self.own().join("lock")
     }

@@ -44,6 +44,15 @@ impl Subjects {
         }
     }
 
+    /// Whether a subject has a name already.
+    pub fn knows(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Agent(id) => (id as usize) < self.agents.len(),
+            Subject::Strategy(id) => (id as usize) < self.strategies.len(),
+            Subject::Fleet => true,
+        }
+    }
+
     /// The name, to be kept.
     pub fn shared(&self, subject: Subject) -> Arc<str> {
         let known = match subject {

@@ -168,7 +168,7 @@ impl Stage {
         let registry = cast::with(more);
         let cadence = Cadence { poll, coalesce: Duration::ZERO, snapshot: Duration::from_millis(50) };
         let layout = Layout::new(events.path());
-        let config = Config { layout, registry, clock: Clock::system(), cadence };
+        let config = Config { layout, registry, clock: Clock::system(), cadence, quarantine_file: None };
         Stage { live: Live::start(config).expect("a free directory"), events, registry }
     }
 

@@ -16,6 +16,8 @@ mod golden;
 mod http;
 /// The laws of the fold.
 mod laws;
+/// The running fold from inside: what it appends, shows and permits.
+mod live;
 /// The pages as Prometheus and its tools read them.
 mod prometheus;
 /// Real processes, directories and requests.

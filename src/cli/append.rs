@@ -1,10 +1,6 @@
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, Read, Seek, SeekFrom, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, BufRead, Read};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Args;
 
 use super::{Events, Found, Usage};
@@ -12,7 +8,7 @@ use crate::{
     event,
     fold::intake::CONTROL_STREAM,
     policy::Limits,
-    streams::{lines::is_blank, name},
+    streams::{Appender, lines::is_blank, name},
     tape::directory,
 };
 
@@ -32,7 +28,10 @@ impl Append {
         let layout = self.events.layout();
         directory::check_dir(&layout)?;
         let path = layout.stream(&stream_name(&self.stream)?);
-        let mut target = Target::open(path)?;
+        let mut target = Target { appender: Appender::shared(path), lines: 0 };
+        let cannot = |appender: &Appender| format!("cannot append to {}", appender.path().display());
+        // A stream that cannot be had is told before the first line is typed.
+        target.appender.open().with_context(|| cannot(&target.appender))?;
         let (mut refused, mut number) = (0u64, 0u64);
         let limit = Limits::default().line_bytes;
         let mut input = io::stdin().lock();
@@ -59,12 +58,12 @@ impl Append {
                 eprintln!("line {number}: refused: {why}");
                 continue;
             }
-            target.append(&mut line).with_context(|| {
+            target.append(&line).with_context(|| {
                 format!("line {number} and what follows were not appended ({} lines before were)", target.lines)
             })?;
         }
-        target.sync()?;
-        eprintln!("appended {} lines to {}, refused {refused}", target.lines, target.path.display());
+        target.appender.sync()?;
+        eprintln!("appended {} lines to {}, refused {refused}", target.lines, target.appender.path().display());
         Ok(if refused == 0 { Found::Nothing } else { Found::Something })
     }
 }
@@ -107,53 +106,16 @@ fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
     }
 }
 
-/// A stream opened for appending.
+/// A stream that lines are appended to, and how many were.
 struct Target {
-    path: PathBuf,
-    file: File,
+    appender: Appender,
     lines: u64,
 }
 
 impl Target {
-    fn open(path: PathBuf) -> anyhow::Result<Target> {
-        let open = OpenOptions::new().create(true).append(true).read(true).open(&path);
-        let file = open.with_context(|| format!("cannot append to {}", path.display()))?;
-        if !file.metadata()?.is_file() {
-            bail!("{} is not a regular file", path.display());
-        }
-        Ok(Target { path, file, lines: 0 })
-    }
-
-    /// One write for the line; behind a newline of its own where somebody left a torn line.
-    fn append(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
-        line.push(b'\n');
-        if self.lines == 0 && is_torn(&mut self.file)? {
-            line.insert(0, b'\n');
-        }
-        self.file.write_all(line)?;
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.appender.append(&[line])?;
         self.lines += 1;
-        if self.lines.is_multiple_of(SYNC_EVERY) {
-            self.sync()?;
-        }
-        Ok(())
+        if self.lines.is_multiple_of(SYNC_EVERY) { self.appender.sync() } else { Ok(()) }
     }
-
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()?;
-        if let Some(dir) = self.path.parent().filter(|dir| *dir != Path::new("")) {
-            crate::store::atomic::sync_dir(dir)?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether the file ends inside a line.
-fn is_torn(file: &mut File) -> io::Result<bool> {
-    if file.metadata()?.len() == 0 {
-        return Ok(false);
-    }
-    let mut last = [0];
-    file.seek(SeekFrom::End(-1))?;
-    file.read_exact(&mut last)?;
-    Ok(last != *b"\n")
 }

@@ -57,6 +57,7 @@ impl Demo {
             registry: REGISTRY,
             clock: Clock::system(),
             cadence: Cadence::default(),
+            quarantine_file: None,
         };
         let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
         tell(&server, &dir, self.rate);

@@ -1,6 +1,7 @@
 use std::{io::Write, path::PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 
 use super::{
     Events, Found, Output, Usage,
@@ -9,7 +10,10 @@ use super::{
 use crate::{
     consumers::REGISTRY,
     event::time,
-    render::{Table, human, state},
+    render::{
+        Table, human,
+        state::{Asked, Head, Part, State},
+    },
     replay::{Replayed, replay},
     tape::Until,
 };
@@ -75,7 +79,11 @@ impl Replay {
 
     fn state(&self, out: &mut impl Write, replayed: &Replayed) -> anyhow::Result<()> {
         let Replayed { engine, intake, decisions } = replayed;
-        let state = state::state(engine.slots(), intake, &engine.state_hash(), *decisions);
+        let state_hash = Some(engine.state_hash());
+        let head = Head { state_hash, decisions: Some(*decisions), ..Head::of(intake) };
+        let asked = Asked::All(intake.tape_time());
+        let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
+        let state: Value = State::new(head, parts, &asked, intake.subjects()).json().into();
         match self.output {
             Output::Json => serde_json::to_writer_pretty(&mut *out, &state)?,
             Output::Jsonl => serde_json::to_writer(&mut *out, &state)?,
@@ -85,10 +93,10 @@ impl Replay {
         Ok(())
     }
 
-    fn table(&self, out: &mut impl Write, state: &serde_json::Value) -> std::io::Result<()> {
+    fn table(&self, out: &mut impl Write, state: &Value) -> std::io::Result<()> {
         let mut table =
             Table::new(&["agent", "runs", "errors", "cost", "sharpe", "drawdown", "pnl bps", "latency", "quarantine"]);
-        let number = |value: &serde_json::Value| value.as_f64().map_or("-".to_owned(), human::number);
+        let number = |value: &Value| value.as_f64().map_or("-".to_owned(), human::number);
         for (name, row) in state["agents"].as_object().into_iter().flatten() {
             let quarantine = row["quarantine"]["reason"].as_str().unwrap_or("-");
             table.row(vec![

@@ -69,7 +69,13 @@ impl Serve {
         log();
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
-        let config = Config { layout: layout.clone(), registry: REGISTRY, clock: Clock::system(), cadence };
+        let config = Config {
+            layout: layout.clone(),
+            registry: REGISTRY,
+            clock: Clock::system(),
+            cadence,
+            quarantine_file: None,
+        };
         let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
         greet(&layout.dir, &server);
         server.run()?;

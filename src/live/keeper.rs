@@ -12,7 +12,10 @@ use std::{
 };
 
 use super::status::Status;
-use crate::store::{OwnLines, Snapshot, Snapshots, atomic, journal::Mark};
+use crate::{
+    fold::Batch,
+    store::{OwnLines, Snapshot, Snapshots, atomic, journal::Mark},
+};
 
 /// What the keeper is told. Whatever stands on a round is sent after the round.
 pub enum ToKeeper {
@@ -33,6 +36,25 @@ pub enum ToKeeper {
         consumer: Option<usize>,
     },
     Stop,
+}
+
+impl ToKeeper {
+    /// The malformed lines of a batch: where and why.
+    pub fn rejects(file: usize, batch: &Batch) -> Option<ToKeeper> {
+        let lines = batch.rejects.iter().map(|reject| {
+            let line = serde_json::json!({
+                "position": reject.position,
+                "stream": &*reject.place.stream,
+                "file": &*reject.place.file,
+                "offset": reject.place.offset,
+                "reason": reject.why.reason.name(),
+                "detail": reject.why.detail,
+            });
+            (Mark { cause: reject.position, ordinal: 0 }, line.to_string())
+        });
+        let lines: Vec<(Mark, String)> = lines.collect();
+        (!lines.is_empty()).then_some(ToKeeper::Lines { file, lines })
+    }
 }
 
 /// Syncs what was sealed, then writes what stands on it: decisions, rejects, snapshots. Never the other way round.
@@ -94,8 +116,13 @@ impl Keeper {
             waiting.files.clear();
             waiting.new_links = false;
             self.status.durable.store(waiting.sealed_to, Ordering::Release);
+            self.status.moved();
         }
+        let some = waiting.lines.values().any(|lines| !lines.is_empty());
         let written = self.write_lines(waiting);
+        if some {
+            self.status.moved();
+        }
         if written.is_ok()
             && !waiting.snapshots.is_empty()
             && let Err(error) = self.own.iter().try_for_each(OwnLines::sync)

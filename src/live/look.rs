@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use super::worker::ToWorker;
+use super::{memory::Memory, status::IntakeLook, tailer::Tailer, worker::ToWorker};
 use crate::{
+    fold::Lines,
     stats::{Bounds, Histogram},
     subject::{Subject, Subjects},
     view::{Family, Samples},
@@ -49,8 +50,10 @@ impl Last {
 
 /// A worker as those see it who look at it.
 pub struct Handle {
+    pub name: &'static str,
     pub inbox: SyncSender<ToWorker>,
     pub last: Last,
+    pub memory: Arc<Memory>,
 }
 
 impl Handle {
@@ -66,5 +69,33 @@ impl Handle {
     /// The answer, or what was last shown.
     pub fn take(&self, answer: Option<Receiver<Arc<Look>>>, timeout: Duration) -> Arc<Look> {
         answer.and_then(|answer| answer.recv_timeout(timeout).ok()).unwrap_or_else(|| self.last.get())
+    }
+}
+
+impl Tailer {
+    /// What intake counted up to now.
+    pub fn look(&self) -> IntakeLook {
+        let mut partial_bytes = BTreeMap::new();
+        for generation in self.follower.generations() {
+            *partial_bytes.entry(generation.stream().clone()).or_default() += generation.partial_bytes();
+        }
+        IntakeLook { lines: self.intake.lines().clone(), partial_bytes, ..self.glance() }
+    }
+
+    /// The same, but for what grows with streams and files.
+    pub fn glance(&self) -> IntakeLook {
+        IntakeLook {
+            position: self.intake.position(),
+            tape_time: self.intake.tape_time(),
+            policy: self.intake.policy().clone(),
+            lines: Lines::default(),
+            waiting: self.intake.waiting(),
+            waiting_dropped: self.intake.waiting_dropped(),
+            agents: self.intake.subjects().agents.len(),
+            partial_bytes: BTreeMap::new(),
+            files: self.follower.generations().len(),
+            rounds: self.journal.head().0,
+            watch_mode: self.watch.mode(),
+        }
     }
 }

@@ -1,5 +1,6 @@
-//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams and seals rounds, one per
-//! consumer folds them, one makes things durable. They share nothing but queues and a status.
+//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams, appends to ours and
+//! seals rounds, one per consumer folds them, one makes things durable, one writes what may be permitted. They share
+//! nothing but queues, a status and what is remembered.
 //!
 //! ```text
 //! tailer ── Arc<Sealed batch> ──► worker (runs) ──┐ decisions
@@ -7,6 +8,10 @@
 //!   └── sealed rounds, rejects ──────────────────┴──► keeper: sync, then write
 //! ```
 
+/// Lines that this program appends, and where they come to stand.
+mod append;
+/// The files for processes without a network: who may trade, who is quarantined.
+mod controls;
 /// What a consumer heard of another.
 mod hearing;
 /// Syncs streams and tape, then writes what stands on them.
@@ -15,10 +20,18 @@ mod keeper;
 mod links;
 /// What a consumer shows.
 mod look;
+/// The newest decisions of a consumer.
+mod memory;
+/// Ids by name.
+mod names;
+/// What may be shown of verdicts before they are durable.
+mod permits;
 /// The sealed history, for a worker that reads it by itself.
 mod reader;
 /// Bringing everything back to where it stood.
 mod restore;
+/// The state as JSON: of all subjects, or of one.
+mod rows;
 /// Everything that happens before the threads run.
 mod start;
 /// What is known of a running fold from outside: positions, health, problems.
@@ -29,6 +42,7 @@ mod tailer;
 mod worker;
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::Ordering,
@@ -40,13 +54,16 @@ use std::{
 
 use thiserror::Error;
 
+pub use append::{AppendError, AppendResult, Appended, OwnStream};
 pub use look::Look;
+pub use rows::{Of, StateNow};
 pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
 pub use tailer::Cadence;
 
 use crate::{
     clock::{Clock, Stopwatch},
+    decision::DecisionLine,
     fold::{Batch, Registration},
     layout::Layout,
     store::{Lock, LockError},
@@ -78,6 +95,8 @@ pub struct Config {
     pub registry: &'static [Registration],
     pub clock: Clock,
     pub cadence: Cadence,
+    /// Where `quarantine.json` is written; below `.runtape` when absent.
+    pub quarantine_file: Option<PathBuf>,
 }
 
 /// A batch with the round it belongs to, as workers receive it.
@@ -97,6 +116,8 @@ pub struct Live {
     threads: Vec<JoinHandle<()>>,
     keeper: Option<(Sender<keeper::ToKeeper>, JoinHandle<()>)>,
     last_intake: Mutex<Option<IntakeLook>>,
+    names: Arc<names::Names>,
+    controls: Option<controls::Writing>,
     pub started: Started,
     _lock: Lock,
 }
@@ -143,8 +164,24 @@ impl Live {
         asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, left())).collect()
     }
 
+    /// From here on `call` is told, from any thread, when a consumer, the durable watermark or a decisions file moved on,
+    /// or a trouble came or went. It must be cheap; several calls may mean one thing.
+    pub fn on_progress(&self, call: impl Fn() + Send + Sync + 'static) {
+        self.status.listen(call);
+    }
+
+    /// What a consumer decided because of a position, by ordinal; empty when it decided nothing, has not come to it, or
+    /// it is too long ago: the newest 65,536 decisions of each consumer are remembered.
+    pub fn decision(&self, consumer: &str, cause: u64) -> Vec<DecisionLine> {
+        let handle = self.workers.iter().find(|handle| handle.name == consumer);
+        handle.map_or_else(Vec::new, |handle| handle.memory.of(cause))
+    }
+
     /// Reads what is left, writes final snapshots, and ends all threads.
     pub fn stop(mut self) {
+        if let Some(controls) = self.controls.take() {
+            controls.stop();
+        }
         let _ = self.tailer.send(tailer::Request::Stop);
         self.waker.wake();
         for thread in self.threads.drain(..) {

@@ -12,10 +12,14 @@ use std::{
 
 use super::{
     Config, Live, StartError,
+    append::{OwnStream, OwnStreams},
+    controls::{self, Paths},
     hearing::{Hearing, Voice},
     keeper::{Keeper, ToKeeper},
     links::Link,
     look::{Handle, Last},
+    memory::Memory,
+    names::Names,
     restore::{Restorer, Survey},
     status::Status,
     tailer::{self, Tailer},
@@ -23,10 +27,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Registration, Slot},
+    fold::{Intake, Registration, Slot},
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
+    subject::SubjectSet,
     tape::{
         self, Journal, Round, RoundSource, TapeError, directory,
         journal::{Rounds, Seam},
@@ -47,35 +52,25 @@ pub struct Started {
 
 /// Takes the directory and starts all threads.
 pub fn start(config: Config) -> Result<Live, StartError> {
-    let Config { layout, registry, clock, cadence } = config;
+    let Config { layout, registry, clock, cadence, quarantine_file } = config;
+    let written =
+        Paths { controls: layout.controls(), quarantine: quarantine_file.unwrap_or_else(|| layout.quarantine()) };
     directory::check_dir(&layout)?;
     let lock = Lock::take(&layout.lock())?;
     make_dirs(&layout)?;
-    let snapshots = Snapshots::new(layout.snapshots());
-    let restorer =
-        Arc::new(Restorer { snapshots: snapshots.clone(), layout: layout.clone(), registry, policy: Arc::default() });
-    let mut rounds = Rounds::open(&layout.tape())?;
-    let survey = Survey::of(&mut rounds, restorer.wanted())?;
-    let own = own_files(&layout, registry, &survey)?;
-    let journal = Journal::after(&rounds)?;
-    let mut started =
-        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
-    let mut slots = restorer.slots(&survey, &mut started.passed_over);
-    let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
-    let (intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
-    slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
-    let follower = follower(&layout, &survey)?;
-    started.files = follower.generations().len();
-    started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
-
+    let Restored { restorer, own, journal, slots, intake, seam, follower, started } = restored(&layout, registry)?;
+    let names = Arc::new(Names::new(intake.subjects()));
     let watch = Watch::new(&layout.dir).map_err(|source| io_error("notifications", source))?;
     let waker = watch.waker();
     let status = Arc::new(Status::new(registry.iter().map(|registration| registration.name)));
     status.head.store(started.sealed_to, Ordering::Release);
+    status.set_tape_time(intake.tape_time());
     let (to_keeper, keeper_inbox) = mpsc::channel();
     let (to_tailer, requests) = mpsc::channel();
     let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
-    let dirs = vec![layout.links(), layout.own()];
+    // The events directory too: where links cannot be made, a file of ours lies there only.
+    let dirs = vec![layout.links(), layout.own(), layout.dir.clone()];
+    let snapshots = restorer.snapshots.clone();
     let keeper = Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, poisoned: false };
     // What lies on the tape from before is synced again before anything new stands on it.
     let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
@@ -84,6 +79,10 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let (handles, links, workers) = workers(slots, registry, &shared);
     let history = history(&layout, &follower, &seam, started.rounds)?;
     let tailer = Tailer {
+        own: OwnStreams::of(&layout),
+        placed: Vec::new(),
+        unsealed: None,
+        names: names.clone(),
         layout,
         follower,
         journal,
@@ -104,6 +103,8 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     threads.append(&mut spawn_workers(workers, &shared.status)?);
     let keeper = spawn("keeper", move || keeper.run())?;
     let keeper = Some((to_keeper, keeper));
+    let controls = controls::start(&shared.status, &shared.clock, &handles, &names, written);
+    let controls = controls.map_err(|source| io_error("a thread", source))?;
     Ok(Live {
         status: shared.status,
         tailer: to_tailer,
@@ -112,9 +113,49 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         threads,
         keeper,
         last_intake: Default::default(),
+        controls,
+        names,
         started,
         _lock: lock,
     })
+}
+
+/// Everything as it was left.
+struct Restored {
+    restorer: Arc<Restorer>,
+    own: Vec<OwnLines>,
+    journal: Journal,
+    slots: Vec<Box<dyn Slot>>,
+    intake: Intake,
+    /// Where intake stands on the tape.
+    seam: Seam,
+    follower: Follower,
+    started: Started,
+}
+
+/// Brings everything back to where it stood.
+fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restored, StartError> {
+    let restorer = Arc::new(Restorer {
+        snapshots: Snapshots::new(layout.snapshots()),
+        layout: layout.clone(),
+        registry,
+        policy: Arc::default(),
+    });
+    let mut rounds = Rounds::open(&layout.tape())?;
+    let survey = Survey::of(&mut rounds, restorer.wanted())?;
+    let own = own_files(layout, registry, &survey)?;
+    let journal = Journal::after(&rounds)?;
+    let mut started =
+        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
+    let mut slots = restorer.slots(&survey, &mut started.passed_over);
+    let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
+    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    intake.track(&OwnStream::ALL.map(OwnStream::name));
+    slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
+    let follower = follower(layout, &survey)?;
+    started.files = follower.generations().len();
+    started.restored = slots.iter().map(|slot| (slot.name(), slot.position())).collect();
+    Ok(Restored { restorer, own, journal, slots, intake, seam, follower, started })
 }
 
 fn spawn_workers(workers: Vec<Worker>, status: &Arc<Status>) -> Result<Vec<thread::JoinHandle<()>>, StartError> {
@@ -163,13 +204,15 @@ fn workers(
     for ((index, slot), (hears, speaks_to)) in slots.into_iter().enumerate().zip(voices(registry)) {
         let (inbox, receiver): (SyncSender<ToWorker>, Receiver<ToWorker>) = mpsc::sync_channel(worker::QUEUE);
         let (last, away) = (Last::default(), Arc::new(AtomicBool::new(false)));
+        let memory = Arc::new(Memory::default());
         let position = slot.position();
         if let Some(status) = shared.status.consumers.get(index) {
             status.position.store(position, Ordering::Release);
             status.snapshot.store(position, Ordering::Release);
             status.at_head.store(shared.clock.now(), Ordering::Release);
         }
-        handles.push(Handle { inbox: inbox.clone(), last: last.clone() });
+        let name = slot.name();
+        handles.push(Handle { name, inbox: inbox.clone(), last: last.clone(), memory: memory.clone() });
         links.push(Link::new(inbox, away.clone()));
         workers.push(Worker {
             index,
@@ -184,7 +227,10 @@ fn workers(
             hears: hears.into_iter().map(|(name, from)| Hearing::new(name, from, position)).collect(),
             speaks_to,
             restorer: shared.restorer.clone(),
+            memory,
             samples: Arc::default(),
+            unseen: SubjectSet::default(),
+            untold: SubjectSet::default(),
             fold_seconds: Default::default(),
             panics: Default::default(),
             saved_at: (position, position),
@@ -259,6 +305,7 @@ fn make_dirs(layout: &Layout) -> Result<(), StartError> {
         fs::create_dir_all(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
     }
     sweep(&layout.snapshots());
+    sweep(&layout.own());
     Ok(())
 }
 

@@ -1,7 +1,9 @@
 use std::{
     collections::BTreeMap,
+    fmt,
+    path::PathBuf,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
@@ -9,6 +11,7 @@ use std::{
 use crate::{
     event::Nanos,
     fold::Lines,
+    policy::InForce,
     streams::{Problem, Reset, ResetReason},
 };
 
@@ -22,12 +25,26 @@ pub struct Status {
     /// The history was folded up to what was there at the start.
     pub caught_up: AtomicBool,
     pub consumers: Vec<ConsumerStatus>,
+    tape_time: Mutex<Option<Nanos>>,
     stopping: AtomicBool,
     troubles: Mutex<Troubles>,
+    listeners: Listeners,
+}
+
+/// Who wants to know that something moved on.
+#[derive(Default)]
+struct Listeners(RwLock<Arc<Vec<Listener>>>);
+
+type Listener = Arc<dyn Fn() + Send + Sync>;
+
+impl fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listeners")
+    }
 }
 
 /// What went wrong and has not gone away.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub struct Troubles {
     /// A failed sync: nothing is acknowledged any more.
     pub not_durable: Option<String>,
@@ -37,6 +54,8 @@ pub struct Troubles {
     pub store: Option<String>,
     /// The tailer ended: history is damaged, or the directory is gone.
     pub tailer: Option<String>,
+    /// Files for others (`controls.json`, `quarantine.json`) that cannot be written just now.
+    pub controls: BTreeMap<PathBuf, String>,
     /// Files that cannot be followed.
     pub files: Vec<Problem>,
     pub resets: BTreeMap<ResetReason, u64>,
@@ -77,12 +96,14 @@ impl ConsumerStatus {
 pub struct IntakeLook {
     pub position: u64,
     pub tape_time: Option<Nanos>,
+    /// The policy in force.
+    pub policy: Arc<InForce>,
     pub lines: Lines,
     pub waiting: usize,
     pub waiting_dropped: u64,
     pub agents: usize,
     /// Bytes of unterminated lines, by stream.
-    pub partial_bytes: BTreeMap<std::sync::Arc<str>, u64>,
+    pub partial_bytes: BTreeMap<Arc<str>, u64>,
     pub files: usize,
     pub rounds: u64,
     /// How changes are noticed.
@@ -105,8 +126,10 @@ impl Status {
             durable: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             consumers: names.map(consumer).collect(),
+            tape_time: Mutex::default(),
             stopping: AtomicBool::new(false),
             troubles: Mutex::default(),
+            listeners: Listeners::default(),
         }
     }
 
@@ -117,6 +140,7 @@ impl Status {
 
     pub(super) fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+        self.moved();
     }
 
     /// The tape grew. Those who stood at its end did so until now: their lag counts from here.
@@ -129,13 +153,50 @@ impl Status {
         }
     }
 
+    /// The tape time at the head.
+    pub fn tape_time(&self) -> Option<Nanos> {
+        *lock(&self.tape_time)
+    }
+
+    pub(super) fn set_tape_time(&self, tape_time: Option<Nanos>) {
+        *lock(&self.tape_time) = tape_time;
+    }
+
     /// A copy of what is wrong now.
     pub fn troubles(&self) -> Troubles {
         lock(&self.troubles).clone()
     }
 
     pub(super) fn trouble(&self, change: impl FnOnce(&mut Troubles)) {
-        change(&mut lock(&self.troubles));
+        let changed = {
+            let mut troubles = lock(&self.troubles);
+            let before = troubles.clone();
+            change(&mut troubles);
+            *troubles != before
+        };
+        if changed {
+            self.moved();
+        }
+    }
+
+    /// From here on `call` is told, from whatever thread, that something moved on: a consumer, the durable watermark, a
+    /// decisions file, a trouble. What is told together may come as several calls.
+    pub(super) fn listen(&self, call: impl Fn() + Send + Sync + 'static) {
+        let mut list = self.listeners.0.write().unwrap_or_else(PoisonError::into_inner);
+        let call: Listener = Arc::new(call);
+        *list = Arc::new(list.iter().cloned().chain([call]).collect());
+    }
+
+    pub(super) fn moved(&self) {
+        // Called without the lock, so that a listener may ask whatever it likes.
+        let list = self.listeners.0.read().unwrap_or_else(PoisonError::into_inner).clone();
+        list.iter().for_each(|call| call());
+    }
+
+    pub(super) fn catch_up(&self) {
+        if !self.caught_up.swap(true, Ordering::AcqRel) {
+            self.moved();
+        }
     }
 
     /// Why the fold is not to be relied on now; empty when it is.

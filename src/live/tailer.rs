@@ -1,8 +1,6 @@
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc,
-        atomic::Ordering,
         mpsc::{Receiver, Sender},
     },
     thread,
@@ -11,16 +9,18 @@ use std::{
 
 use super::{
     SealedBatch,
+    append::{AppendError, Order, OwnStreams, Unsealed},
     keeper::ToKeeper,
     links::Link,
+    names::Names,
     status::{IntakeLook, Status},
     worker::ToWorker,
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Batch, Intake},
+    fold::{Intake, Placed},
     layout::Layout,
-    store::{Snapshot, journal::Mark},
+    store::Snapshot,
     streams::{
         Follower, Poll, Scope,
         watch::{Watch, Woken},
@@ -32,6 +32,10 @@ use crate::{
 pub enum Request {
     /// Read what was appended up to now, and say what intake counted.
     Look(Sender<IntakeLook>),
+    /// The same without what takes longer the more streams and files there are.
+    Glance(Sender<IntakeLook>),
+    /// Append lines to a stream of ours.
+    Append(Order),
     /// A worker that read the tape by itself wants batches again. It is told the position from which on it gets them;
     /// everything before is on the tape.
     Join {
@@ -80,6 +84,12 @@ pub struct Tailer {
     pub round: Option<(u64, Arc<str>)>,
     pub since_snapshot: Stopwatch,
     pub snapshot_at: u64,
+    pub own: OwnStreams,
+    /// Where the lines of our own streams stand that the last round holds.
+    pub placed: Vec<Placed>,
+    /// Why the last look could not be sealed.
+    pub unsealed: Option<Unsealed>,
+    pub names: Arc<Names>,
 }
 
 /// A full look at the directory may take this share of the time, so that ten thousand idle files stay cheap.
@@ -105,7 +115,7 @@ impl Tailer {
             while let Ok(request) = self.requests.try_recv() {
                 match request {
                     // Half of the history is nothing to look at.
-                    Request::Look(_) => looks.push(request),
+                    Request::Look(_) | Request::Glance(_) => looks.push(request),
                     request => {
                         if self.reply(request) {
                             return self.finish();
@@ -138,17 +148,26 @@ impl Tailer {
                     let cost = if sealed { Duration::ZERO } else { watch.elapsed() };
                     scan_gap = (cost * SCAN_SHARE).min(SCAN_GAP_MAX).max(self.cadence.poll);
                     since_scan = Stopwatch::start();
-                    self.status.caught_up.store(true, Ordering::Release);
+                    self.status.catch_up();
                 }
                 if sealed || scope != Scope::All {
                     thread::sleep(self.cadence.coalesce.saturating_sub(watch.elapsed()));
                 }
             }
             self.snapshot_when_due();
-            while let Ok(request) = self.requests.try_recv() {
-                self.poll_for(&request)?;
-                if self.reply(request) {
-                    return Ok(());
+            loop {
+                let (orders, others) = self.requested();
+                let none = orders.is_empty() && others.is_empty();
+                self.append(orders)?;
+                for request in others {
+                    self.poll_for(&request)?;
+                    if self.reply(request) {
+                        return Ok(());
+                    }
+                }
+                // Those who never stop asking do not keep us from looking.
+                if none || since_scan.elapsed() >= scan_gap {
+                    break;
                 }
             }
             let timeout = scan_gap.saturating_sub(since_scan.elapsed()).as_millis() as u64;
@@ -159,18 +178,30 @@ impl Tailer {
         }
     }
 
+    /// What is asked just now; lines to append apart, so that they share one write.
+    fn requested(&self) -> (Vec<Order>, Vec<Request>) {
+        let (mut orders, mut others) = (Vec::new(), Vec::new());
+        for request in self.requests.try_iter() {
+            match request {
+                Request::Append(order) => orders.push(order),
+                other => others.push(other),
+            }
+        }
+        (orders, others)
+    }
+
     /// Reads everything that was appended before now, so that whoever asks sees his own writes.
     fn poll_for(&mut self, request: &Request) -> Result<(), String> {
         let scope = match request {
-            Request::Join { .. } => return Ok(()),
-            Request::Look(_) if self.watch.mode() == "inotify" => self.hinted(),
-            Request::Look(_) | Request::Stop => Some(Scope::All),
+            Request::Join { .. } | Request::Append(_) => return Ok(()),
+            Request::Look(_) | Request::Glance(_) if self.watch.mode() == "inotify" => self.hinted(),
+            Request::Look(_) | Request::Glance(_) | Request::Stop => Some(Scope::All),
         };
         scope.map_or(Ok(()), |scope| self.poll(&scope).map(|_| ()))
     }
 
     /// Everything the kernel has told so far.
-    fn hinted(&mut self) -> Option<Scope> {
+    pub fn hinted(&mut self) -> Option<Scope> {
         let mut all: Option<Vec<String>> = None;
         for _ in 0..HINTS_MAX {
             match self.watch.wait(0) {
@@ -189,6 +220,13 @@ impl Tailer {
             Request::Look(reply) => {
                 let _ = reply.send(self.look());
             }
+            Request::Glance(reply) => {
+                let _ = reply.send(self.glance());
+            }
+            Request::Append(order) => {
+                let failed = self.status.troubles().tailer;
+                order.answer(Err(failed.map_or(AppendError::Starting, AppendError::Failed)));
+            }
             Request::Join { worker, reply } => {
                 if let Some(link) = self.workers.get_mut(worker) {
                     link.join();
@@ -201,7 +239,8 @@ impl Tailer {
     }
 
     /// One look at the streams: what is new becomes a round. Whether there was anything.
-    fn poll(&mut self, scope: &Scope) -> Result<bool, String> {
+    pub fn poll(&mut self, scope: &Scope) -> Result<bool, String> {
+        self.unsealed = None;
         let layout = self.layout.clone();
         let poll = self.follower.poll(scope, &|file| tape::extents_of(&layout, file));
         let Poll { pending, resets, problems } = match poll {
@@ -224,13 +263,14 @@ impl Tailer {
             return Ok(false);
         }
         let sealed = seal::seal(&self.journal, &self.follower, &pending, self.clock.now())
-            .map_err(|error| error.to_string())
-            .and_then(|sealed| self.journal.append(&sealed.round).map(|()| sealed).map_err(|e| e.to_string()));
+            .map_err(|error| Unsealed::new(error.to_string(), &error))
+            .and_then(|sealed| self.journal.append(&sealed.round).map(|()| sealed).map_err(Unsealed::of));
         let sealed = match sealed {
             Ok(sealed) => sealed,
             Err(error) => {
-                tracing::warn!("nothing is sealed, it is tried again: {error}");
-                self.status.trouble(|troubles| troubles.tape = Some(error));
+                tracing::warn!("nothing is sealed, it is tried again: {}", error.what);
+                self.status.trouble(|troubles| troubles.tape = Some(error.what.clone()));
+                self.unsealed = Some(error);
                 pending.iter().for_each(|range| self.follower.retry(range));
                 return Ok(false);
             }
@@ -277,14 +317,21 @@ impl Tailer {
         // No snapshot is taken at a place that is not the end of a round.
         self.round = None;
         let (intake, workers, keeper, rejects) = (&mut self.intake, &mut self.workers, &self.keeper, self.rejects);
+        let (names, placed) = (&self.names, &mut self.placed);
+        placed.clear();
         let mut nth = 0;
         read_round(source, intake, Until::End, &mut |batch| {
-            send_rejects(keeper, rejects, &batch);
+            names.learn(&batch);
+            placed.extend_from_slice(&batch.placed);
+            if let Some(rejected) = ToKeeper::rejects(rejects, &batch) {
+                let _ = keeper.send(rejected);
+            }
             let sealed = Arc::new(SealedBatch { batch, round, digest: digest.clone() });
             workers.iter_mut().for_each(|link| link.batch(&sealed, nth));
             nth += 1;
         })?;
         self.round = Some((round, digest));
+        self.status.set_tape_time(self.intake.tape_time());
         self.snapshot_when_due();
         Ok(())
     }
@@ -310,25 +357,6 @@ impl Tailer {
         self.since_snapshot = Stopwatch::start();
     }
 
-    fn look(&self) -> IntakeLook {
-        let mut partial_bytes = BTreeMap::new();
-        for generation in self.follower.generations() {
-            *partial_bytes.entry(generation.stream().clone()).or_default() += generation.partial_bytes();
-        }
-        IntakeLook {
-            position: self.intake.position(),
-            tape_time: self.intake.tape_time(),
-            lines: self.intake.lines().clone(),
-            waiting: self.intake.waiting(),
-            waiting_dropped: self.intake.waiting_dropped(),
-            agents: self.intake.subjects().agents.len(),
-            partial_bytes,
-            files: self.follower.generations().len(),
-            rounds: self.journal.head().0,
-            watch_mode: self.watch.mode(),
-        }
-    }
-
     /// A last snapshot, and the end of all workers.
     fn finish(&mut self) {
         self.snapshot(Link::insist);
@@ -348,22 +376,4 @@ impl Tailer {
             }
         }
     }
-}
-
-fn send_rejects(keeper: &Sender<ToKeeper>, file: usize, batch: &Batch) {
-    if batch.rejects.is_empty() {
-        return;
-    }
-    let lines = batch.rejects.iter().map(|reject| {
-        let line = serde_json::json!({
-            "position": reject.position,
-            "stream": &*reject.place.stream,
-            "file": &*reject.place.file,
-            "offset": reject.place.offset,
-            "reason": reject.why.reason.name(),
-            "detail": reject.why.detail,
-        });
-        (Mark { cause: reject.position, ordinal: 0 }, line.to_string())
-    });
-    let _ = keeper.send(ToKeeper::Lines { file, lines: lines.collect() });
 }

@@ -14,17 +14,20 @@ use super::{
     hearing::{Hearing, Voice},
     keeper::ToKeeper,
     look::{FoldSeconds, Last, Look},
+    memory::Memory,
     reader::Reader,
     restore::Restorer,
+    rows::Rows,
     status::{ConsumerStatus, Status},
     tailer,
 };
 use crate::{
     clock::{Clock, Stopwatch},
     fold::{Emitted, Slot},
+    render::state::{Asked, Part},
     stats::Histogram,
     store::{Snapshot, journal::Mark},
-    subject::Subject,
+    subject::{Subject, SubjectSet},
     view::Samples,
 };
 
@@ -44,6 +47,16 @@ pub enum ToWorker {
         policy: Arc<str>,
     },
     Look(SyncSender<Arc<Look>>),
+    /// What it says of these. Not answered by a worker that is down or reads the tape by itself.
+    Rows {
+        asked: Asked,
+        reply: SyncSender<Rows>,
+    },
+    /// The same of the agents that changed since this was last asked, or of all.
+    Changed {
+        all: bool,
+        reply: SyncSender<Rows>,
+    },
     Stop,
 }
 
@@ -62,7 +75,11 @@ pub struct Worker {
     pub hears: Vec<Hearing>,
     pub speaks_to: Vec<Sender<Voice>>,
     pub restorer: Arc<Restorer>,
+    pub memory: Arc<Memory>,
     pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
+    /// Subjects that changed since the last look, and since changes were last asked for.
+    pub unseen: SubjectSet,
+    pub untold: SubjectSet,
     pub fold_seconds: Histogram<FoldSeconds>,
     /// Failures by position.
     pub panics: HashMap<u64, u32>,
@@ -120,6 +137,12 @@ impl Worker {
                 ToWorker::Look(reply) => {
                     let _ = reply.send(self.look());
                 }
+                ToWorker::Rows { asked, reply } => {
+                    let _ = reply.send(self.rows(&asked));
+                }
+                ToWorker::Changed { all, reply } => {
+                    let _ = reply.send(self.changed(all));
+                }
                 ToWorker::Stop => return Ended::Stopped,
             }
         }
@@ -163,14 +186,16 @@ impl Worker {
         Ok(())
     }
 
-    /// Decisions go to those who hear, and to the file once they are durable.
+    /// Decisions go to those who hear, to those who ask, and to the file once they are durable.
     fn tell(&self, sealed: &SealedBatch, emitted: Vec<Emitted>) {
+        let emitted = Arc::new(emitted);
         if !emitted.is_empty() {
+            self.memory.add(&emitted);
             let lines = emitted.iter().map(|e| (Mark::of(&e.decision), e.line().written(&sealed.digest))).collect();
             let _ = self.keeper.send(ToKeeper::Lines { file: self.index, lines });
         }
         for hearer in &self.speaks_to {
-            let _ = hearer.send(Voice { upto: sealed.batch.next, emitted: emitted.clone() });
+            let _ = hearer.send(Voice { upto: sealed.batch.next, emitted: emitted.to_vec() });
         }
     }
 
@@ -188,6 +213,7 @@ impl Worker {
         for hearing in &mut self.hears {
             hearing.forget(self.saved_at.0);
         }
+        self.status.moved();
     }
 
     fn broken(&mut self, position: u64) -> Ended {
@@ -202,6 +228,7 @@ impl Worker {
             status.panics.fetch_add(1, Ordering::AcqRel);
             status.up.store(false, Ordering::Release);
         }
+        self.status.moved();
         if count < PANICS_MAX {
             return Ended::Broken;
         }
@@ -227,6 +254,7 @@ impl Worker {
         if let Some(status) = self.status() {
             status.up.store(true, Ordering::Release);
         }
+        self.status.moved();
         None
     }
 
@@ -276,7 +304,7 @@ impl Worker {
                     let _ = reply.send(self.last.get());
                 }
                 ToWorker::Stop => return false,
-                ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
+                _ => {}
             }
         }
         !self.status.stopping()
@@ -291,13 +319,14 @@ impl Worker {
         if let Some(status) = self.status() {
             status.stay_down(why);
         }
+        self.status.moved();
         while let Ok(message) = self.inbox.recv() {
             match message {
                 ToWorker::Look(reply) => {
                     let _ = reply.send(self.last.get());
                 }
                 ToWorker::Stop => return,
-                ToWorker::Batch(_) | ToWorker::Snapshot { .. } => {}
+                _ => {}
             }
         }
     }
@@ -311,7 +340,8 @@ impl Worker {
 
     /// Recomputes the samples of subjects that changed since the last look, and of no others.
     fn look(&mut self) -> Arc<Look> {
-        let touched = self.slot.take_touched();
+        self.take_touched();
+        let touched = self.unseen.take();
         if !touched.is_empty() {
             let all = Arc::make_mut(&mut self.samples);
             for subject in touched {
@@ -330,6 +360,29 @@ impl Worker {
         });
         self.last.set(look.clone());
         look
+    }
+
+    fn rows(&self, asked: &Asked) -> Rows {
+        let slot = &self.slot;
+        Rows { name: slot.name(), position: slot.position(), part: Part::of(slot.as_ref(), asked) }
+    }
+
+    /// What concerns the fleet may concern every agent: then all are told anew.
+    fn changed(&mut self, all: bool) -> Rows {
+        self.take_touched();
+        let mut changed = self.untold.take();
+        if all || changed.contains(&Subject::Fleet) {
+            return self.rows(&Asked::Agents);
+        }
+        changed.retain(|subject| matches!(subject, Subject::Agent(_)));
+        changed.push(Subject::Fleet);
+        self.rows(&Asked::These(changed))
+    }
+
+    fn take_touched(&mut self) {
+        let touched = self.slot.take_touched();
+        self.unseen.extend(touched.iter().copied());
+        self.untold.extend(touched);
     }
 
     fn status(&self) -> Option<&ConsumerStatus> {

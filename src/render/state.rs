@@ -1,7 +1,9 @@
-use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
 
 use crate::{
-    event::time,
+    event::{Nanos, time},
     fold::{
         Intake, Lines, Slot,
         lines::{Oddity, Outcome},
@@ -10,50 +12,147 @@ use crate::{
     view::Row,
 };
 
-/// The state of the fold as JSON: what `replay` prints and the API serves.
-pub fn state(slots: &[Box<dyn Slot>], intake: &Intake, state_hash: &str, decisions: u64) -> Value {
-    let subjects = intake.subjects();
-    let mut state = json!({
-        "position": intake.position(),
-        "tape_time": intake.tape_time().map(time::unix_seconds),
-        "policy": intake.policy().hash,
-        "state_hash": state_hash,
-        "lines": lines(intake.lines()),
-        "agents": rows(slots, subjects, "agent"),
-        "strategies": rows(slots, subjects, "strategy"),
-        "fleet": row(slots, Subject::Fleet),
-        "waiting": intake.waiting(),
-        "decisions": decisions,
-    });
-    if let Some(state) = state.as_object_mut() {
-        let summaries = slots.iter().filter_map(|slot| slot.summary(intake.tape_time()));
-        state.extend(summaries.map(|(name, value)| (name.to_owned(), value)));
+/// What is said of the fold as a whole.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    pub position: u64,
+    pub tape_time: Option<Nanos>,
+    /// Hash of the policy in force.
+    pub policy: String,
+    pub lines: Lines,
+    /// PnL lines that wait for their run.
+    pub waiting: usize,
+    /// Known to a replay only.
+    pub state_hash: Option<String>,
+    /// Decisions made from position 0 on; known to a replay only.
+    pub decisions: Option<u64>,
+}
+
+impl Head {
+    pub fn of(intake: &Intake) -> Head {
+        Head {
+            position: intake.position(),
+            tape_time: intake.tape_time(),
+            policy: intake.policy().hash.clone(),
+            lines: intake.lines().clone(),
+            waiting: intake.waiting(),
+            state_hash: None,
+            decisions: None,
+        }
     }
-    state
+}
+
+/// Whom rows are asked of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Every subject, and what is said of the whole at a tape time.
+    All(Option<Nanos>),
+    /// Every agent, and the fleet.
+    Agents,
+    /// These, as far as they are known.
+    These(Vec<Subject>),
+}
+
+/// What one consumer says of those asked for.
+#[derive(Debug, Default)]
+pub struct Part {
+    pub rows: Vec<(Subject, Row)>,
+    pub summary: Option<(&'static str, Value)>,
+}
+
+impl Part {
+    /// Subjects of which a consumer says nothing are left out.
+    pub fn of(slot: &dyn Slot, asked: &Asked) -> Part {
+        let known = slot.subjects();
+        let agent = |subject: &Subject| matches!(subject, Subject::Agent(_));
+        let subjects: Vec<Subject> = match asked {
+            Asked::All(_) => known.all().chain([Subject::Fleet]).collect(),
+            Asked::Agents => known.all().filter(agent).chain([Subject::Fleet]).collect(),
+            Asked::These(subjects) => subjects.iter().copied().filter(|subject| known.knows(*subject)).collect(),
+        };
+        let row = |subject| {
+            let mut row = Row::new();
+            slot.row(subject, &mut row);
+            (!row.is_empty()).then_some((subject, row))
+        };
+        let summary = match asked {
+            Asked::All(tape_time) => slot.summary(*tape_time),
+            _ => None,
+        };
+        Part { rows: subjects.into_iter().filter_map(row).collect(), summary }
+    }
+}
+
+/// The state of the fold, or a part of it, with names in place of ids: what `replay` prints and the API serves.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub head: Head,
+    /// Rows by name, as JSON objects.
+    pub agents: Map<String, Value>,
+    pub strategies: Map<String, Value>,
+    pub fleet: Row,
+    /// What consumers say of the whole, each under a name of its own.
+    pub summaries: Map<String, Value>,
+}
+
+impl State {
+    /// Puts together what the consumers say, in list order. Of all subjects that were asked for there is a row, be it
+    /// empty.
+    pub fn new(head: Head, parts: Vec<Part>, asked: &Asked, names: &Subjects) -> State {
+        let mut rows: HashMap<Subject, Row> = HashMap::new();
+        let mut summaries = Map::new();
+        for part in parts {
+            for (subject, row) in part.rows {
+                rows.entry(subject).or_default().extend(row);
+            }
+            summaries.extend(part.summary.map(|(name, value)| (name.to_owned(), value)));
+        }
+        let mut named = |wanted: fn(&Subject) -> bool| -> Map<String, Value> {
+            let subjects: Vec<Subject> = match asked {
+                Asked::These(subjects) => subjects.clone(),
+                _ => names.all().collect(),
+            };
+            let mut list: Vec<(&str, Subject)> =
+                subjects.into_iter().filter(wanted).map(|subject| (names.name(subject), subject)).collect();
+            list.sort_unstable();
+            let row =
+                |(name, subject): (&str, Subject)| (name.to_owned(), rows.remove(&subject).unwrap_or_default().into());
+            list.into_iter().map(row).collect()
+        };
+        let agents = named(|subject| matches!(subject, Subject::Agent(_)));
+        let strategies = match asked {
+            Asked::Agents => Map::new(),
+            _ => named(|subject| matches!(subject, Subject::Strategy(_))),
+        };
+        State { head, agents, strategies, fleet: rows.remove(&Subject::Fleet).unwrap_or_default(), summaries }
+    }
+
+    /// As one JSON object.
+    pub fn json(self) -> Map<String, Value> {
+        let Head { position, tape_time, policy, lines, waiting, state_hash, decisions } = self.head;
+        let fields: [(&str, Option<Value>); 10] = [
+            ("position", Some(position.into())),
+            ("tape_time", Some(tape_time.map(time::unix_seconds).into())),
+            ("policy", Some(policy.into())),
+            ("state_hash", state_hash.map(Value::from)),
+            ("lines", Some(counts(&lines))),
+            ("agents", Some(self.agents.into())),
+            ("strategies", Some(self.strategies.into())),
+            ("fleet", Some(self.fleet.into())),
+            ("waiting", Some(waiting.into())),
+            ("decisions", decisions.map(Value::from)),
+        ];
+        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        let mut state: Map<String, Value> = fields.collect();
+        state.extend(self.summaries);
+        state
+    }
 }
 
 /// The counts that are not 0.
-fn lines(lines: &Lines) -> Value {
+fn counts(lines: &Lines) -> Value {
     let outcomes = Outcome::all().map(|outcome| (outcome.name(), lines.total(outcome)));
     let oddities = Oddity::ALL.into_iter().map(|oddity| (oddity.name(), lines.oddity(oddity)));
     let counts = outcomes.chain(oddities).filter(|(_, count)| *count > 0);
     Value::Object(counts.map(|(name, count)| (name.to_owned(), count.into())).collect())
-}
-
-/// The rows of all subjects of a kind, by name.
-fn rows(slots: &[Box<dyn Slot>], subjects: &Subjects, kind: &str) -> Value {
-    let mut named: Vec<(&str, Subject)> =
-        subjects.all().filter(|subject| subject.kind() == kind).map(|s| (subjects.name(s), s)).collect();
-    named.sort_unstable();
-    let object: Map<String, Value> =
-        named.into_iter().map(|(name, subject)| (name.to_owned(), row(slots, subject).into())).collect();
-    Value::Object(object)
-}
-
-fn row(slots: &[Box<dyn Slot>], subject: Subject) -> Row {
-    let mut row = Row::new();
-    for slot in slots {
-        slot.row(subject, &mut row);
-    }
-    row
 }

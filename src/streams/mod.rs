@@ -1,6 +1,8 @@
 //! Floor 5: the files that producers append to. Discover them, recognise each again whatever its name, follow it by whole
-//! lines, never write to it.
+//! lines. Whoever reads never writes; whoever appends adds whole lines at the end.
 
+/// Whole lines to the end of a stream.
+pub mod append;
 /// Copies of what is known already: copytruncate, compression, a restored backup.
 pub mod copies;
 /// What is new in the directory since the last look.
@@ -28,6 +30,7 @@ pub mod source;
 /// Wake-ups from the kernel; hints only.
 pub mod watch;
 
+pub use append::Appender;
 pub use follow::Follower;
 pub use generation::Generation;
 pub use lines::{LineReader, RawLine};
