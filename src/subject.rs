@@ -50,6 +50,7 @@ impl Subjects {
             Subject::Agent(id) => (id as usize) < self.agents.len(),
             Subject::Strategy(id) => (id as usize) < self.strategies.len(),
             Subject::Fleet => true,
+            Subject::UnknownAgent | Subject::UnknownStrategy => false,
         }
     }
 

@@ -10,11 +10,9 @@ use runtape::{
     consumers::REGISTRY,
     decision::Decision,
     fold::{At, Body, Consumer, Decisions, Event, Registration},
-    subject::{PerSubject, Subject},
-    view::Row,
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 /// Speaks at every third event that has an agent.
 #[derive(Default, Serialize, Deserialize)]
@@ -174,45 +172,7 @@ impl Consumer for Snail {
     }
 }
 
-/// A desk that allows whoever was never rewarded below zero last.
-#[derive(Default, Serialize, Deserialize)]
-pub struct Desk {
-    denied: PerSubject<Option<u64>>,
-}
-
-impl Consumer for Desk {
-    const NAME: &'static str = "desk";
-    const VERSION: u32 = 1;
-
-    fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
-        let (Some(agent), Body::Run(run)) = (event.agent.map(Subject::Agent), &event.body) else { return };
-        let Some(denied) = self.denied.entry(agent) else { return };
-        let deny = run.reward.is_some_and(|reward| reward < 0.0);
-        if deny != denied.is_some() {
-            *denied = deny.then_some(at.position);
-            out.emit(agent, if deny { "deny" } else { "allow" }, "reward", Vec::new());
-        }
-    }
-
-    fn row(&self, subject: Subject, out: &mut Row) {
-        if subject == Subject::Fleet {
-            out.insert("desk".to_owned(), json!({"mode": "enforce", "paused": false}));
-        } else if let Subject::Agent(_) = subject {
-            let denied = self.denied.get(subject).copied().flatten();
-            let verdict = json!({
-                "verdict": if denied.is_some() { "deny" } else { "allow" },
-                "live": denied.is_none(),
-                "size_multiplier": if denied.is_some() { 0.0 } else { 0.5 },
-                "reasons": denied.map_or(vec![], |_| vec!["reward"]),
-                "since_position": denied,
-            });
-            out.insert("verdict".to_owned(), verdict);
-        }
-    }
-}
-
-/// The consumers of the program (but for those that are replaced), and these after them.
+/// The consumers of the program, and these after them.
 pub fn with(more: &[Registration]) -> &'static [Registration] {
-    let replaced = |registration: &&Registration| more.iter().any(|other| other.name == registration.name);
-    REGISTRY.iter().filter(|registration| !replaced(registration)).chain(more).copied().collect::<Vec<_>>().leak()
+    REGISTRY.iter().chain(more).copied().collect::<Vec<_>>().leak()
 }

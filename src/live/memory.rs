@@ -77,6 +77,7 @@ mod tests {
             consumer: "speaker",
             version: 1,
             subject: Subject::Fleet,
+            stranger: None,
             verdict: "said",
             rule: "test",
             numbers: Vec::new(),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::Stage;
 use crate::{
-    cast::{Desk, Fuse, fails},
+    cast::{Fuse, fails},
     support::{Events, wait_until},
 };
 
@@ -36,7 +36,7 @@ fn verdicts_are_written_and_expire() {
         let now = now.clone();
         Clock::fixed(move || now.load(Ordering::Acquire))
     };
-    let stage = Stage::at(Events::new(), &[Registration::of::<Desk>()], clock);
+    let stage = Stage::at(Events::new(), &[], clock);
     let line = |agent: &str, reward: f64| {
         let line = format!("{{\"agent\":\"{agent}\",\"reward\":{reward},\"ts\":1800000000}}");
         stage.append(OwnStream::Api, &[&line]).expect("it is appended");
@@ -52,17 +52,18 @@ fn verdicts_are_written_and_expire() {
         (&file["position"], &file["tape_time"], &file["valid_until"], &file["mode"]),
         (&json!(3), &json!(1_800_000_000.0), &json!(1_800_000_030.0), &json!("enforce"))
     );
-    assert_eq!(file["fleet"], json!({"mode": "enforce", "paused": false}));
+    assert_eq!((&file["fleet"]["mode"], &file["fleet"]["paused"]), (&json!("enforce"), &json!(false)));
     let want = json!({
-        "verdict": "deny", "live": false, "size_multiplier": 0.0, "reasons": ["reward"], "since_position": 1,
-        "runs_per_period": null, "interval_min": null,
+        "verdict": "deny", "live": false, "size_multiplier": 0.0, "reasons": ["quarantined"], "since_position": 1,
+        "runs_per_period": 0, "interval_min": null,
     });
     assert_eq!(file["agents"]["a"], want);
     let quarantine = || read(Layout::new(stage.events.path()).quarantine());
     wait_until("it is quarantined", || quarantine()["agents"]["a"]["active"] == true);
     assert_eq!(quarantine()["updated_at"], json!(1_800_000_000.0));
     wait_until("the other is free", || quarantine()["agents"]["b"]["active"] == false);
-    line("a", 1.0);
+    let clear = r#"{"kind":"command","event_id":"c","action":"clear","agent":"a","actor":"ann"}"#;
+    stage.append(OwnStream::Control, &[clear]).expect("it is appended");
     wait_until("it is allowed again", || verdict(&stage.events, "a") == "allow");
     now.fetch_add(7_000_000_000, Ordering::AcqRel);
     let events = stage.close();
@@ -78,7 +79,7 @@ fn verdicts_are_written_and_expire() {
 #[test]
 fn a_fold_that_is_not_to_be_relied_on_permits_nothing() {
     fails::<6>(2, i64::MAX);
-    let stage = Stage::open(Events::new(), &[Registration::of::<Desk>(), Registration::of::<Fuse<6>>()]);
+    let stage = Stage::open(Events::new(), &[Registration::of::<Fuse<6>>()]);
     let line = "{\"agent\":\"a\",\"reward\":1}";
     stage.append(OwnStream::Api, &[line]).expect("it is appended");
     wait_until("it is allowed", || verdict(&stage.events, "a") == "allow");
@@ -86,14 +87,4 @@ fn a_fold_that_is_not_to_be_relied_on_permits_nothing() {
     wait_until("it is held", || verdict(&stage.events, "a") == "hold");
     assert_eq!(controls(&stage.events)["agents"]["a"]["reasons"], json!(["not_ready"]));
     stage.close();
-}
-
-#[test]
-fn without_a_desk_nothing_is_said_of_verdicts() {
-    let stage = Stage::open(Events::new(), &[]);
-    if stage.live.status().consumers.iter().any(|consumer| consumer.name == "desk") {
-        return;
-    }
-    stage.append(OwnStream::Api, &["{\"agent\":\"a\",\"reward\":1}"]).expect("it is appended");
-    assert_eq!(controls(&stage.close()), Value::Null);
 }

@@ -4,8 +4,12 @@ use super::{Desk, Verdict};
 use crate::{
     decision::Numbers,
     event::money,
-    fold::{At, Decisions, batch::Check},
+    fold::{
+        At, Decisions,
+        batch::{Check, Named},
+    },
     policy::{self, DeskMode},
+    subject::Subject,
 };
 
 impl Desk {
@@ -33,7 +37,9 @@ impl Desk {
         let checks = self.standings.entry(subject).map_or(&mut self.strangers, |standing| &mut standing.checks);
         *checks.entry((allowed, first.to_owned())).or_default() += 1;
         out.answer(at, check.agent, word(allowed), first, numbers);
-        out.touch(crate::subject::Subject::Fleet);
+        if matches!(check.agent, Named::Stranger(..)) {
+            out.touch(Subject::Fleet);
+        }
     }
 
     /// On paper nothing is lost: an agent in quarantine may trade there, and so recover.
