@@ -93,6 +93,8 @@ pub struct Sample {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Samples {
     pub list: Vec<Sample>,
+    /// Nothing is to be shown of this subject any more, by anybody.
+    pub hidden: bool,
 }
 
 impl Samples {

@@ -142,11 +142,6 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The JSON fields of the fleet that name its members; further ones may come from [`Self::row`].
     fn fleet(&self, _subjects: &Subjects, _out: &mut Row) {}
 
-    /// Whether nothing is to be shown of a subject any more, by anybody.
-    fn hides(&self, _subject: Subject) -> bool {
-        false
-    }
-
     /// What it says of the whole, under a name of its own, at a tape time.
     fn summary(&self, _tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
         None

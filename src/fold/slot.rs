@@ -73,7 +73,6 @@ pub trait Slot: Send {
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
-    fn hides(&self, subject: Subject) -> bool;
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
@@ -167,10 +166,6 @@ impl<C: Consumer> Slot for Held<C> {
         if subject == Subject::Fleet {
             self.consumer.fleet(&self.subjects, out);
         }
-    }
-
-    fn hides(&self, subject: Subject) -> bool {
-        self.consumer.hides(subject)
     }
 
     fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {

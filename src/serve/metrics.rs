@@ -1,4 +1,7 @@
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::{
     event::{Nanos, time},
@@ -22,21 +25,40 @@ impl Bounds for ScrapeSeconds {
 pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>) -> Vec<FamilyPage> {
     let intake = live.look_at_intake();
     let looks = live.look_at_consumers();
+    let hidden: BTreeSet<Subject> =
+        looks.iter().flat_map(|look| look.samples.iter()).filter(|(_, s)| s.hidden).map(|(s, _)| *s).collect();
     let mut pages = Vec::new();
     for look in &looks {
-        fleet(look, &mut pages);
+        fleet(look, &hidden, &mut pages);
+    }
+    if !live.status().not_ready(now).is_empty() {
+        hold(&mut pages);
     }
     own(live.status(), intake.as_ref(), &looks, now, scrapes, &mut pages);
     pages
 }
 
+/// A verdict that cannot be relied on permits nothing.
+fn hold(pages: &mut [FamilyPage]) {
+    for page in pages {
+        for series in &mut page.series {
+            let held = match page.name.as_str() {
+                "agent_verdict" => series.labels.iter().any(|(name, value)| *name == "verdict" && **value == *"hold"),
+                "agent_size_multiplier" => false,
+                _ => continue,
+            };
+            series.point = Point::Number { value: f64::from(u8::from(held)), exemplar: None };
+        }
+    }
+}
+
 /// The families of one consumer: per agent, then per strategy.
-fn fleet(look: &Look, pages: &mut Vec<FamilyPage>) {
+fn fleet(look: &Look, hidden: &BTreeSet<Subject>, pages: &mut Vec<FamilyPage>) {
     let first = pages.len();
     for family in look.families {
         pages.extend(["agent", "strategy"].map(|kind| subject_page(family, kind)));
     }
-    for (subject, samples) in look.samples.iter() {
+    for (subject, samples) in look.samples.iter().filter(|(subject, _)| !hidden.contains(subject)) {
         let (kind, offset) = match subject {
             Subject::Strategy(_) => ("strategy", 1),
             _ => ("agent", 0),

@@ -115,6 +115,7 @@ impl Consumer for Desk {
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {
+        out.hidden = self.standings.get(subject).is_some_and(|standing| standing.retired.is_some());
         match subject {
             Subject::Agent(_) => {
                 let verdict = self.verdict(subject);
@@ -154,10 +155,6 @@ impl Consumer for Desk {
                 out.insert("desk".to_owned(), json!({ "paused": paused, "retired": retired }));
             }
         }
-    }
-
-    fn hides(&self, subject: Subject) -> bool {
-        self.standings.get(subject).is_some_and(|standing| standing.retired.is_some())
     }
 }
 
