@@ -151,10 +151,18 @@ fn slack() -> f64 {
 }
 
 /// The share of agents without an edge that are promoted within 500 runs.
+/// Prints a row of a table, which the documentation must show too.
+#[track_caller]
+fn tell(row: &str) {
+    println!("{row}");
+    let page = include_str!("../../../docs/evidence.md");
+    assert!(page.lines().any(|line| line == row), "docs/evidence.md does not show: {row}");
+}
+
 #[test]
 fn calibration_of_promotion() {
     let steady = Agent::Normal { mean: 0.0, std: 30.0 };
-    println!("| zero edge, {LOOKS} looks | rule | t-test | betting |\n|---|---|---|---|");
+    tell(&format!("| zero edge, {LOOKS} looks | rule | t-test | betting |"));
     let row = |name: &str, agent: Agent, floor: f64| {
         let run = |chance: &mut Chance| agent.run(chance);
         let shares = [
@@ -162,7 +170,7 @@ fn calibration_of_promotion() {
             share(&passed(Student::default, LOOKS, run)),
             share(&passed(|| Bets::new(floor), LOOKS, run)),
         ];
-        println!("| {name}, floor {floor} | {:.3} | {:.3} | {:.3} |", shares[0], shares[1], shares[2]);
+        tell(&format!("| {name}, floor {floor} | {:.3} | {:.3} | {:.3} |", shares[0], shares[1], shares[2]));
         assert!(shares[2] <= ALPHA + slack(), "{name}: {}", shares[2]);
         shares
     };
@@ -178,7 +186,7 @@ fn calibration_of_promotion() {
 /// The price: runs until half of the agents with an edge are promoted.
 #[test]
 fn calibration_of_power() {
-    println!("| Sharpe ratio per run | t-test | betting, floor 100 | betting, floor 200 |\n|---|---|---|---|");
+    tell("| Sharpe ratio per run | t-test | betting, floor 100 | betting, floor 200 |");
     for (ratio, expected) in [(0.2, [150.0, 169.0, 251.0]), (0.3, [77.0, 92.0, 156.0])] {
         let agent = Agent::Normal { mean: 30.0 * ratio, std: 30.0 };
         let run = |chance: &mut Chance| agent.run(chance);
@@ -187,7 +195,7 @@ fn calibration_of_power() {
             median(passed(|| Bets::new(100.0), 1000, run)),
             median(passed(|| Bets::new(200.0), 1000, run)),
         ];
-        println!("| {ratio} | {} | {} | {} |", medians[0], medians[1], medians[2]);
+        tell(&format!("| {ratio} | {} | {} | {} |", medians[0], medians[1], medians[2]));
         for (median, expected) in medians.into_iter().zip(expected) {
             assert!((median - expected).abs() < 0.12 * expected, "{median} is not {expected}");
         }
@@ -199,11 +207,11 @@ fn calibration_of_power() {
 /// By exact enumeration 133, 32 and 14.
 #[test]
 fn calibration_of_error_rates() {
-    println!("| error rate | median runs |\n|---|---|");
+    tell("| error rate | median runs |");
     for (rate, expected) in [(0.3, 133.0), (0.4, 32.0), (0.5, 14.0)] {
         let run = |chance: &mut Chance| f64::from(u8::from(chance.unit() < rate));
         let median = median(passed(Errors::default, 2000, run));
-        println!("| {rate} | {median} |");
+        tell(&format!("| {rate} | {median} |"));
         assert!((median - expected).abs() <= 0.12 * expected + 1.0, "{median} is not {expected}");
     }
 }
