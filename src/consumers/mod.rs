@@ -15,6 +15,8 @@ mod desk;
 mod gates;
 /// When rewards turn against an agent: quarantined until they recover.
 mod quarantine;
+/// Signals and prices to realized profit.
+mod reconcile;
 /// What the last runs were like: rewards, PnL, latency over windows.
 mod rolling;
 /// What was done in all: runs, failures, tokens, cost, histograms.
@@ -34,4 +36,5 @@ pub const REGISTRY: &[Registration] = &[
     Registration::of::<budget::Budget>(),
     Registration::of::<desk::Desk>(),
     Registration::of::<allocation::Allocation>(),
+    Registration::of::<reconcile::Reconcile>(),
 ];

@@ -3,7 +3,7 @@ use serde_json::Value;
 
 use super::{Batch, Event, Text, batch::Named};
 use crate::{
-    decision::{Decision, Numbers},
+    decision::{Decision, DecisionLine, Numbers},
     event::Nanos,
     policy::{InForce, Policy},
     subject::{Subject, Subjects},
@@ -127,6 +127,9 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The metric families it serves.
     const FAMILIES: &'static [Family] = &[];
 
+    /// The stream that its decisions become lines of, if they do: its own, where nobody else writes.
+    const STREAM: Option<&'static str> = None;
+
     /// Folds one event.
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions);
 
@@ -141,6 +144,12 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
 
     /// The JSON fields of the fleet that name its members; further ones may come from [`Self::row`].
     fn fleet(&self, _subjects: &Subjects, _out: &mut Row) {}
+
+    /// The line of its stream that a decision becomes. It has the decision's `cause` and `ordinal`, by which it is written
+    /// once.
+    fn line(_decision: &DecisionLine) -> Option<String> {
+        None
+    }
 
     /// What it says of the whole, under a name of its own, at a tape time.
     fn summary(&self, _tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {

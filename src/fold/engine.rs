@@ -1,16 +1,27 @@
+use crate::decision::DecisionLine;
+
 use super::{Batch, Consumer, Emitted, Slot, slot::Held};
+
+/// The line of a consumer's own stream that a decision becomes.
+pub type LineOf = fn(&DecisionLine) -> Option<String>;
 
 /// A consumer's entry in the list: all that the shells need to know before one exists.
 #[derive(Clone, Copy)]
 pub struct Registration {
     pub name: &'static str,
     pub hears: &'static [&'static str],
+    /// Its own stream, and how a decision becomes a line of it.
+    pub stream: Option<(&'static str, LineOf)>,
     pub new: fn() -> Box<dyn Slot>,
 }
 
 impl Registration {
     pub const fn of<C: Consumer>() -> Registration {
-        Registration { name: C::NAME, hears: C::HEARS, new: || Box::new(Held::<C>::default()) }
+        let stream = match C::STREAM {
+            Some(name) => Some((name, C::line as LineOf)),
+            None => None,
+        };
+        Registration { name: C::NAME, hears: C::HEARS, stream, new: || Box::new(Held::<C>::default()) }
     }
 }
 

@@ -47,6 +47,27 @@ pub struct Allocation {
     pub max_runs: BTreeMap<String, u32>,
 }
 
+/// The consumer `reconcile`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reconcile {
+    pub enabled: bool,
+    /// A position is left after so many minutes of tape time.
+    pub horizon_min: f64,
+    /// A position is left at a loss of so many basis points before costs; 0: never.
+    pub stop_bps: f64,
+    /// Fee of one way, basis points.
+    pub fee_bps: f64,
+    /// Slippage of one way, basis points.
+    pub slippage_bps: f64,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Reconcile { enabled: false, horizon_min: 1440.0, stop_bps: 0.0, fee_bps: 0.0, slippage_bps: 0.0 }
+    }
+}
+
 impl Default for Desk {
     fn default() -> Self {
         Desk {

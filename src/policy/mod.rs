@@ -34,6 +34,7 @@ pub struct Policy {
     pub capital: Capital,
     pub desk: Desk,
     pub allocation: Allocation,
+    pub reconcile: Reconcile,
     pub prices: Prices,
     pub limits: Limits,
 }

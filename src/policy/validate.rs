@@ -91,6 +91,15 @@ impl Policy {
         between("allocation.period_min", f64::from(allocation.period_min), 1.0, 10_080.0, "1 to 10080 minutes")?;
         between("allocation.total_runs", f64::from(allocation.total_runs), 0.0, 1e4, "0 to 10000")?;
         between("allocation.default_min_runs", f64::from(allocation.default_min_runs), 0.0, 1e6, "0 to 1000000")?;
+        let reconcile = &self.reconcile;
+        between("reconcile.horizon_min", reconcile.horizon_min, 1.0, 1e7, "1 to 1e7 minutes")?;
+        for (field, bps) in [
+            ("reconcile.stop_bps", reconcile.stop_bps),
+            ("reconcile.fee_bps", reconcile.fee_bps),
+            ("reconcile.slippage_bps", reconcile.slippage_bps),
+        ] {
+            between(field, bps, 0.0, 1e4, "0 to 10000 bps")?;
+        }
         for (agent, least) in &allocation.min_runs {
             let most = allocation.max_runs.get(agent).copied().unwrap_or(u32::MAX);
             if *least > most {
