@@ -4,6 +4,8 @@
 //! error. The table of [`fields`] is the one list of recognised fields: the decoder, the JSON Schemas and the
 //! documentation are derived from it.
 
+/// The lines of the control stream: commands, policies and requests, as this program writes them.
+pub mod control;
 /// The shortest decimal of a number, and exact scaling of it.
 mod decimal;
 /// Bytes of one line to a [`Line`] or a [`Malformed`]. Never fails, never panics.

@@ -7,6 +7,8 @@
 //!   └── sealed rounds, rejects ──────────────────┴──► keeper: sync, then write
 //! ```
 
+/// What others ask of a running fold: to append, to wait, to show.
+mod api;
 /// What a consumer heard of another.
 mod hearing;
 /// Syncs streams and tape, then writes what stands on them.
@@ -40,6 +42,7 @@ use std::{
 
 use thiserror::Error;
 
+pub use api::{AppendError, Appended, Of, OwnStream, State};
 pub use look::Look;
 pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
@@ -110,6 +113,7 @@ impl Live {
     /// # Errors
     /// The directory is missing or held by another process, or its history cannot be continued.
     pub fn start(config: Config) -> Result<Live, StartError> {
+        api::remember(&config.layout);
         start::start(config)
     }
 

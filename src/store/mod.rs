@@ -3,6 +3,8 @@
 
 /// Replacing a file so that a crash leaves the old one or the new one.
 pub mod atomic;
+/// Reading decisions files in pages, without a server and beside one.
+pub mod decisions;
 /// Append-only JSON lines of our own, written exactly once across crashes.
 pub mod journal;
 /// One process at a time.
