@@ -58,7 +58,7 @@ impl Demo {
             clock: Clock::system(),
             cadence: Cadence::default(),
         };
-        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        let server = Server::start(self.listen.options()?, config)?;
         tell(&server, &dir, self.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, rate) = (stop.clone(), self.rate);

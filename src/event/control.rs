@@ -171,7 +171,8 @@ mod tests {
     /// The line is what is wanted, and the decoder takes it for a control line of that kind.
     #[track_caller]
     fn check_line(line: &str, kind: Kind, want: &str) {
-        let head = format!("{{\"kind\":\"{}\",\"event_id\":\"e1\",\"ts\":\"2026-03-01T13:34:56.250000000Z\"", kind.name());
+        let head =
+            format!("{{\"kind\":\"{}\",\"event_id\":\"e1\",\"ts\":\"2026-03-01T13:34:56.250000000Z\"", kind.name());
         assert_eq!(line, format!("{head}{want}}}"));
         let decoded = decode(line.as_bytes(), 1 << 20).expect("a line of ours");
         assert_eq!((decoded.kind, decoded.ts.at()), (Some(kind), Some(MINT.ts)));

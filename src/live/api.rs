@@ -60,7 +60,6 @@ pub struct State {
     pub json: Value,
     pub positions: Vec<(&'static str, u64)>,
     pub silent: Vec<&'static str>,
-    pub policy: Arc<InForce>,
 }
 
 static LAYOUT: OnceLock<Layout> = OnceLock::new();
@@ -112,12 +111,8 @@ impl Live {
     }
 
     pub fn decision(&self, consumer: &str, cause: u64) -> Vec<DecisionLine> {
-        let filter = Filter {
-            consumer: Some(consumer.to_owned()),
-            from: cause,
-            to: Some(cause + 1),
-            ..Filter::default()
-        };
+        let filter =
+            Filter { consumer: Some(consumer.to_owned()), from: cause, to: Some(cause + 1), ..Filter::default() };
         let page = page(&sources(), &filter, None, 100).unwrap_or_default();
         page.found.iter().filter_map(|found| serde_json::from_str(&found.text).ok()).collect()
     }
@@ -129,12 +124,15 @@ impl Live {
         let Some(replayed) = replayed else { return State::default() };
         let json = state::state(replayed.engine.slots(), &replayed.intake, "", replayed.decisions);
         let at = replayed.intake.position();
-        State {
-            json,
-            positions: self.status.consumers.iter().map(|c| (c.name, at)).collect(),
-            silent: Vec::new(),
-            policy: replayed.intake.policy().clone(),
-        }
+        State { json, positions: self.status.consumers.iter().map(|c| (c.name, at)).collect(), silent: Vec::new() }
+    }
+
+    /// The policy in force at the end of the tape.
+    pub fn policy(&self) -> Arc<InForce> {
+        Directory::open(layout(), None)
+            .ok()
+            .and_then(|directory| replay(&directory, REGISTRY, Arc::default(), Until::End, |_, _, _| {}).ok())
+            .map_or_else(Arc::default, |replayed| replayed.intake.policy().clone())
     }
 
     /// Every decision with a cause before this is in its file.

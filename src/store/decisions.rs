@@ -1,12 +1,4 @@
-use std::{
-    borrow::Cow,
-    fmt,
-    fs::File,
-    io,
-    os::unix::fs::FileExt,
-    path::PathBuf,
-    str::FromStr,
-};
+use std::{borrow::Cow, fmt, fs::File, io, os::unix::fs::FileExt, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
@@ -100,7 +92,11 @@ pub fn page(sources: &[Source], filter: &Filter, after: Option<&Cursor>, limit: 
     // Few consumers: looking at each head is as good as a heap.
     while let Some(run) = runs.iter_mut().filter(|run| run.head.is_some()).min_by_key(|run| run.key()) {
         let Some(head) = run.head.take() else { break };
-        let at = Cursor { cause: head.mark.cause, consumer: sources[run.rank].consumer.to_owned(), ordinal: head.mark.ordinal };
+        let at = Cursor {
+            cause: head.mark.cause,
+            consumer: sources[run.rank].consumer.to_owned(),
+            ordinal: head.mark.ordinal,
+        };
         scanned += head.text.len() as u64;
         run.advance(filter)?;
         let wanted = head.is_wanted;
