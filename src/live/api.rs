@@ -130,11 +130,11 @@ impl Live {
     /// The policy in force at the end of the tape.
     pub fn policy(&self) -> Arc<InForce> {
         let text = std::fs::read_to_string(layout().stream("control")).unwrap_or_default();
-        let policies = text.lines().filter_map(|line| {
+        let mut policies = text.lines().rev().filter_map(|line| {
             let value: Value = serde_json::from_str(line).ok()?;
             crate::policy::Policy::from_toml(value["policy"].as_str()?).ok()
         });
-        policies.last().map_or_else(Arc::default, |policy| Arc::new(InForce::new(policy)))
+        policies.next().map_or_else(Arc::default, |policy| Arc::new(InForce::new(policy)))
     }
 
     /// Every decision with a cause before this is in its file.

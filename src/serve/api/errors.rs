@@ -18,7 +18,7 @@ pub struct ApiError {
     pub message: String,
     pub way_out: String,
     /// One more field beside the error.
-    pub more: Option<(&'static str, Value)>,
+    pub more: Option<Box<(&'static str, Value)>>,
     /// Counted as a refusal.
     pub refused: Option<Reason>,
     /// What is left of the request was not read: the connection cannot go on.
@@ -39,7 +39,7 @@ impl ApiError {
     }
 
     pub fn with(self, name: &'static str, value: impl Into<Value>) -> ApiError {
-        ApiError { more: Some((name, value.into())), ..self }
+        ApiError { more: Some(Box::new((name, value.into()))), ..self }
     }
 
     pub fn closing(self) -> ApiError {
@@ -92,7 +92,8 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let error = json!({ "code": self.code, "message": self.message, "way_out": self.way_out });
         let mut body = json!({ "error": error });
-        if let (Some((name, value)), Some(body)) = (self.more, body.as_object_mut()) {
+        if let (Some(more), Some(body)) = (self.more, body.as_object_mut()) {
+            let (name, value) = *more;
             body.insert(name.to_owned(), value);
         }
         let mut response = json_response(self.status, &body);

@@ -141,7 +141,7 @@ mod tests {
         match prepare(bytes, NOW, caller) {
             Ok(lines) => lines.join("\n"),
             Err(error) => {
-                let lines = error.more.map_or(String::new(), |(_, lines)| lines.to_string());
+                let lines = error.more.map_or(String::new(), |more| more.1.to_string());
                 format!("{} {}: {} {lines}", error.status.as_u16(), error.code, error.message)
             }
         }
@@ -178,7 +178,7 @@ mod tests {
         check(&"{}\n".repeat(LINES_MAX + 1), "413 too_many_lines");
         let many = "x\n".repeat(1000);
         let error = prepare(many.as_bytes(), NOW, &Caller::local()).expect_err("bad lines");
-        assert_eq!(error.more.and_then(|(_, lines)| lines.as_array().map(Vec::len)), Some(NAMED_MAX));
+        assert_eq!(error.more.and_then(|more| more.1.as_array().map(Vec::len)), Some(NAMED_MAX));
         assert!(said(b"{\"x\":\"\xff\"}", &Caller::local()).contains("\"reason\":\"utf8\""));
     }
 

@@ -22,7 +22,7 @@ pub async fn document(_app: App, _asked: Asked) -> Result<Response, ApiError> {
 
 /// GET /api/v1/status
 pub async fn status(app: App, _asked: Asked) -> Result<Response, ApiError> {
-    let status = app.blocking(|app| status_of(app)).await?;
+    let status = app.blocking(status_of).await?;
     Ok(json_response(StatusCode::OK, &status))
 }
 

@@ -81,7 +81,8 @@ fn search(
                 }
             }
             position += 1;
-            !truncated && !(position % 1024 == 0 && is_gone())
+            let nobody_waits = position % 1024 == 0 && is_gone();
+            !truncated && !nobody_waits
         })?;
         anyhow::ensure!(whole || truncated, "nobody waits for the answer");
     }
