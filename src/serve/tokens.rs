@@ -142,13 +142,14 @@ impl Tokens {
         let place = || path.display().to_string();
         let unreadable = |source| TokensError::Unreadable { path: place(), source };
         let text = fs::read_to_string(path).map_err(unreadable)?;
+        let tokens = if single { Tokens::single(text.trim()) } else { Tokens::parse(&text) };
+        let tokens = tokens.map_err(|what| TokensError::Invalid { path: place(), what })?;
         let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
         if mode & 0o077 != 0 {
             let shown = path.display();
             tracing::warn!("{shown} can be read by others (mode {:03o}): chmod 600 {shown}", mode & 0o777);
         }
-        let tokens = if single { Tokens::single(text.trim()) } else { Tokens::parse(&text) };
-        tokens.map_err(|what| TokensError::Invalid { path: place(), what })
+        Ok(tokens)
     }
 
     /// Whom a secret stands for. Every token is looked at, so that the time does not tell which one was near.

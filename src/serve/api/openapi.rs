@@ -123,228 +123,95 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// An object of an answer: every listed field is there. Answers may grow, so others are permitted.
-fn object(doc: &str, fields: &[(&str, Value)]) -> Value {
-    let properties: Map<String, Value> =
-        fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
-    let required: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    json!({ "type": "object", "description": doc, "properties": properties, "required": required })
-}
+/// The objects of answers: name, meaning, and fields with what they are (see [`kind`]).
+const OBJECTS: &[(&str, &str, &str)] = &[
+    ("Error", "A request that could not be done.", "error:@Fault"),
+    ("Fault", "Why: the code for programs, the rest for people.", "code:text message:text way_out:text"),
+    ("Document", "An OpenAPI document.", "openapi:text"),
+    ("Controls", "The verdicts of all agents.", ""),
+    (
+        "Status",
+        "Where the recorder stands.",
+        "version:text ready:flag problems:[text] position:count durable:count tape_time:number? policy:text consumers:[@Consumer] lines:counters waiting:count agents:count",
+    ),
+    ("Consumer", "One consumer.", "name:text up:flag position:count lag_lines:count lag_seconds:number problem:text?"),
+    (
+        "State",
+        "As `runtape replay -o json` prints it.",
+        "position:count tape_time:number? policy:text lines:counters agents:rows strategies:rows fleet:object",
+    ),
+    ("Agents", "Rows by name.", "position:count agents:rows"),
+    ("Agent", "The row of an agent.", "position:count agent:text"),
+    ("Run", "What is known of a run.", "run_id:text lines:[@Line] decisions:[@Decision] truncated:flag"),
+    ("Line", "One line of the tape.", "position:count stream:text file:text offset:count line:text?"),
+    ("Decisions", "Decisions; `next` is null at the end.", "decisions:[@Decision] next:text?"),
+    (
+        "Decision",
+        "What a consumer concluded, with its numbers.",
+        "cause:count ordinal:count consumer:text version:count subject_kind:text subject:text verdict:text reason:object policy:text tape_time:number?",
+    ),
+    (
+        "Appended",
+        "What became of the lines, in their order.",
+        "appended:count duplicates:count positions:[count] outcomes:[text]",
+    ),
+    (
+        "Checked",
+        "Whether the order may be placed: only `allow` permits it.",
+        "verdict:verdict position:count? reasons:[text] size_multiplier:number? mode:text? decision:object? problems:[text]",
+    ),
+    ("Reserved", "Whether the amount is set aside.", "granted:flag position:count decision:@Decision"),
+    ("Released", "Whether there was something to give back.", "released:flag position:count decision:@Decision"),
+    ("Commanded", "What became of each; at least one was not refused.", "commands:[@Command] refused:count"),
+    ("Command", "One command.", "position:count decision:@Decision"),
+    ("PolicyInForce", "A policy, as TOML and as JSON.", "hash:text toml:text policy:object"),
+    ("PolicySet", "Where the policy stands; from there on it holds.", "position:count hash:text"),
+    (
+        "Verdict",
+        "Whether an agent may trade: only `allow` permits it, and only at this size.",
+        "agent:text position:count? tape_time:number? mode:text? verdict:verdict live:flag size_multiplier:number reasons:[text] since_position:count?",
+    ),
+];
 
-fn list(of: &Value) -> Value {
-    json!({ "type": "array", "items": of })
-}
-
-fn or_null(kind: &str) -> Value {
-    json!({ "type": [kind, "null"] })
-}
-
-/// The schemas of all answers.
+/// The schemas of all answers. Every listed field is there; answers may grow, so others are permitted.
 fn schemas() -> Value {
-    let (text, flag, number) = (json!({ "type": "string" }), json!({ "type": "boolean" }), json!({ "type": "number" }));
-    let (count, row) = (json!({ "type": "integer", "minimum": 0 }), json!({ "type": "object" }));
-    let (texts, counts, maybe_count) =
-        (list(&text), list(&count), json!({ "type": ["integer", "null"], "minimum": 0 }));
-    let rows = json!({ "type": "object", "additionalProperties": { "type": "object" } });
-    let decision = reference("Decision");
-    let maybe_decision = json!({ "anyOf": [decision, { "type": "null" }] });
-    let mut all = reading(&text, &flag, &number, &count, &rows);
-    let command = object("One command.", &[("position", count.clone()), ("decision", decision.clone())]);
-    let answers = [
-        (
-            "Appended",
-            object(
-                "What became of the lines, in their order.",
-                &[
-                    ("appended", count.clone()),
-                    ("duplicates", count.clone()),
-                    ("positions", counts),
-                    ("outcomes", texts.clone()),
-                ],
-            ),
-        ),
-        (
-            "Checked",
-            object(
-                "Whether the order may be placed: only `allow` permits it.",
-                &[
-                    ("verdict", json!({ "type": "string", "enum": ["allow", "deny", "hold"] })),
-                    ("position", maybe_count.clone()),
-                    ("reasons", texts.clone()),
-                    ("size_multiplier", or_null("number")),
-                    ("mode", or_null("string")),
-                    ("decision", maybe_decision),
-                    ("problems", texts.clone()),
-                ],
-            ),
-        ),
-        (
-            "Reserved",
-            object(
-                "Whether the amount is set aside.",
-                &[("granted", flag.clone()), ("position", count.clone()), ("decision", decision.clone())],
-            ),
-        ),
-        (
-            "Released",
-            object(
-                "Whether there was something to give back.",
-                &[("released", flag.clone()), ("position", count.clone()), ("decision", decision.clone())],
-            ),
-        ),
-        (
-            "Commanded",
-            object(
-                "What became of each command; at least one was not refused.",
-                &[("commands", list(&command)), ("refused", count.clone())],
-            ),
-        ),
-        (
-            "PolicyInForce",
-            object(
-                "A policy, as TOML and as JSON.",
-                &[("hash", text.clone()), ("toml", text.clone()), ("policy", row)],
-            ),
-        ),
-        (
-            "PolicySet",
-            object(
-                "Where the policy stands; from there on it holds.",
-                &[("position", count.clone()), ("hash", text.clone())],
-            ),
-        ),
-        (
-            "Verdict",
-            object(
-                "Whether an agent may trade: only `allow` permits it, and only at this size.",
-                &[
-                    ("agent", text.clone()),
-                    ("position", maybe_count.clone()),
-                    ("tape_time", or_null("number")),
-                    ("mode", or_null("string")),
-                    ("verdict", json!({ "type": "string", "enum": ["allow", "deny", "hold"] })),
-                    ("live", flag),
-                    ("size_multiplier", number),
-                    ("reasons", texts),
-                    ("since_position", maybe_count),
-                ],
-            ),
-        ),
-    ];
-    all.extend(answers.map(|(name, schema)| (name.to_owned(), schema)));
+    let mut all = Map::new();
+    for (name, doc, fields) in OBJECTS {
+        let mut properties = Map::new();
+        for (field, what) in fields.split_whitespace().filter_map(|field| field.split_once(':')) {
+            properties.insert(field.to_owned(), kind(what));
+        }
+        let required: Vec<&String> = properties.keys().collect();
+        let schema = json!({ "type": "object", "description": doc, "required": required, "properties": properties });
+        all.insert((*name).to_owned(), schema);
+    }
     all.sort_keys();
     Value::Object(all)
 }
 
-/// The schemas of what can only be read, and of errors.
-fn reading(text: &Value, flag: &Value, number: &Value, count: &Value, rows: &Value) -> Map<String, Value> {
-    let counters = json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } });
-    let row = json!({ "type": "object" });
-    let decision = reference("Decision");
-    let consumer = object(
-        "One consumer.",
-        &[
-            ("name", text.clone()),
-            ("up", flag.clone()),
-            ("position", count.clone()),
-            ("lag_lines", count.clone()),
-            ("lag_seconds", number.clone()),
-            ("problem", or_null("string")),
-        ],
-    );
-    let line = object(
-        "One line of the tape.",
-        &[
-            ("position", count.clone()),
-            ("stream", text.clone()),
-            ("file", text.clone()),
-            ("offset", count.clone()),
-            ("line", or_null("string")),
-        ],
-    );
-    let fault = object(
-        "Why something was not done: the code for programs, the rest for people.",
-        &[("code", text.clone()), ("message", text.clone()), ("way_out", text.clone())],
-    );
-    let schemas = [
-        ("Error", object("A request that could not be done.", &[("error", fault)])),
-        ("Document", row.clone()),
-        ("Controls", row.clone()),
-        (
-            "Status",
-            object(
-                "Where the recorder stands.",
-                &[
-                    ("version", text.clone()),
-                    ("ready", flag.clone()),
-                    ("problems", list(text)),
-                    ("position", count.clone()),
-                    ("durable", count.clone()),
-                    ("tape_time", or_null("number")),
-                    ("policy", text.clone()),
-                    ("consumers", list(&consumer)),
-                    ("lines", counters.clone()),
-                    ("waiting", count.clone()),
-                    ("agents", count.clone()),
-                ],
-            ),
-        ),
-        (
-            "State",
-            object(
-                "As `runtape replay -o json` prints it.",
-                &[
-                    ("position", count.clone()),
-                    ("tape_time", or_null("number")),
-                    ("policy", text.clone()),
-                    ("lines", counters),
-                    ("agents", rows.clone()),
-                    ("strategies", rows.clone()),
-                    ("fleet", row.clone()),
-                ],
-            ),
-        ),
-        ("Agents", object("Rows by name.", &[("position", count.clone()), ("agents", rows.clone())])),
-        ("Agent", object("The row of an agent.", &[("position", count.clone()), ("agent", text.clone())])),
-        (
-            "Run",
-            object(
-                "What is known of a run.",
-                &[
-                    ("run_id", text.clone()),
-                    ("lines", list(&line)),
-                    ("decisions", list(&decision)),
-                    ("truncated", flag.clone()),
-                ],
-            ),
-        ),
-        (
-            "Decisions",
-            object(
-                "Decisions; `next` is null at the end.",
-                &[("decisions", list(&decision)), ("next", or_null("string"))],
-            ),
-        ),
-        (
-            "Decision",
-            object(
-                "What a consumer concluded, with its numbers.",
-                &[
-                    ("cause", count.clone()),
-                    ("ordinal", count.clone()),
-                    ("consumer", text.clone()),
-                    ("version", count.clone()),
-                    ("subject_kind", json!({ "type": "string", "enum": ["agent", "strategy", "fleet"] })),
-                    ("subject", text.clone()),
-                    ("verdict", text.clone()),
-                    ("reason", row),
-                    ("policy", text.clone()),
-                    ("tape_time", or_null("number")),
-                ],
-            ),
-        ),
-    ];
-    schemas.map(|(name, schema)| (name.to_owned(), schema)).into_iter().collect()
+/// A schema by its short name: `[x]` is a list, `@X` one of the objects, `x?` may be null.
+fn kind(what: &str) -> Value {
+    if let Some(of) = what.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return json!({ "type": "array", "items": kind(of) });
+    }
+    if let Some(name) = what.strip_prefix('@') {
+        return reference(name);
+    }
+    if let Some(of) = what.strip_suffix('?') {
+        let mut schema = kind(of);
+        schema["type"] = json!([schema["type"], "null"]);
+        return schema;
+    }
+    match what {
+        "text" => json!({ "type": "string" }),
+        "flag" => json!({ "type": "boolean" }),
+        "number" => json!({ "type": "number" }),
+        "count" => json!({ "type": "integer", "minimum": 0 }),
+        "verdict" => json!({ "type": "string", "enum": ["allow", "deny", "hold"] }),
+        "rows" => json!({ "type": "object", "additionalProperties": { "type": "object" } }),
+        "counters" => json!({ "type": "object", "additionalProperties": { "type": "integer", "minimum": 0 } }),
+        _ => json!({ "type": "object" }),
+    }
 }
 
 #[cfg(test)]
