@@ -1,5 +1,7 @@
 //! One binary for all integration tests: one link, and helpers shared by all.
 
+/// The API over real sockets.
+mod api;
 /// The house as `src/lib.rs` describes it.
 mod architecture;
 /// Consumers that only tests register.

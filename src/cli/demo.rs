@@ -59,7 +59,7 @@ impl Demo {
             cadence: Cadence::default(),
             quarantine_file: None,
         };
-        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        let server = Server::start(self.listen.options()?, config)?;
         tell(&server, &dir, self.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, rate) = (stop.clone(), self.rate);

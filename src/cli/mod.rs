@@ -5,7 +5,12 @@ use std::{io, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{layout::Layout, live::StartError, serve::ServeError, tape::OpenError};
+use crate::{
+    layout::Layout,
+    live::StartError,
+    serve::{ServeError, TokensError},
+    tape::OpenError,
+};
 
 /// Lines from standard input to a stream.
 mod append;
@@ -130,7 +135,9 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
         Some(ServeError::Start(StartError::Open(open))) => Some(open),
         _ => error.downcast_ref::<OpenError>(),
     };
+    let invalid_tokens = matches!(error.downcast_ref::<TokensError>(), Some(TokensError::Invalid { .. }));
     let usage = error.downcast_ref::<Usage>().is_some()
+        || invalid_tokens
         || error.downcast_ref::<crate::policy::PolicyError>().is_some()
         || matches!(open, Some(OpenError::Missing(_) | OpenError::NotDirectory(_)));
     if usage { 2 } else { 3 }

@@ -1,12 +1,10 @@
 use std::{
-    fs,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::Context;
 use clap::Args;
 
 use super::{Events, Found, Usage};
@@ -15,7 +13,7 @@ use crate::{
     consumers::REGISTRY,
     live::{Cadence, Config},
     render::human,
-    serve::{Server, Token},
+    serve::{Access, Options, Server, Tokens},
 };
 
 #[derive(Debug, Args)]
@@ -35,29 +33,35 @@ pub struct Listen {
     /// Address for metrics, API and pages; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8273")]
     listen: SocketAddr,
-    /// File with the token every request must show; needed for any address that is not loopback
+    /// File of tokens (TOML: [[token]] name, secret, scopes, agent); read again at SIGHUP. Tokens are needed for any
+    /// address that is not loopback
+    #[arg(long, value_name = "FILE", conflicts_with = "token_file")]
+    tokens: Option<PathBuf>,
+    /// File with one secret that permits everything
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
 
 impl Listen {
-    pub fn address(&self) -> SocketAddr {
-        self.listen
+    /// What a server is started with.
+    pub fn options(&self) -> anyhow::Result<Options> {
+        let Some((path, single)) = self.token_path() else {
+            return Ok(Options { address: self.listen, tokens: None, on_hangup: None });
+        };
+        let tokens = Tokens::read(&path, single)?;
+        let on_hangup = Box::new(move |access: &Access| match Tokens::read(&path, single) {
+            Ok(tokens) => {
+                access.replace(tokens);
+                tracing::info!("read the tokens {} again", path.display());
+            }
+            Err(error) => tracing::error!("{error}; the tokens stay as they were"),
+        });
+        Ok(Options { address: self.listen, tokens: Some(tokens), on_hangup: Some(on_hangup) })
     }
 
-    pub fn token(&self) -> anyhow::Result<Option<Token>> {
-        let Some(path) = &self.token_file else { return Ok(None) };
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read the token {}", path.display()))?;
-        let secret = text.trim();
-        if secret.len() < 16 {
-            return Err(Usage(format!(
-                "the token in {} has {} characters; want at least 16",
-                path.display(),
-                secret.len()
-            ))
-            .into());
-        }
-        Ok(Some(Token::new(secret)))
+    fn token_path(&self) -> Option<(PathBuf, bool)> {
+        let single = self.token_file.clone().map(|path| (path, true));
+        single.or_else(|| self.tokens.clone().map(|path| (path, false)))
     }
 }
 
@@ -76,7 +80,7 @@ impl Serve {
             cadence,
             quarantine_file: None,
         };
-        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        let server = Server::start(self.listen.options()?, config)?;
         greet(&layout.dir, &server);
         server.run()?;
         say("stopped; everything is saved");

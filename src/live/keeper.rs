@@ -65,7 +65,7 @@ pub struct Keeper {
     pub tape: File,
     /// Where our hard links lie, and the directory of the tape.
     pub dirs: Vec<PathBuf>,
-    /// Decisions of each consumer, in list order; rejects last.
+    /// Decisions of each consumer, in list order; then the rejects; then the streams of consumers that have one.
     pub own: Vec<OwnLines>,
     pub snapshots: Snapshots,
     /// A sync failed.
@@ -78,7 +78,8 @@ struct Waiting {
     sealed_to: u64,
     files: BTreeSet<PathBuf>,
     new_links: bool,
-    lines: BTreeMap<usize, Vec<(Mark, String)>>,
+    /// By file: how many lots, and their lines.
+    lines: BTreeMap<usize, (u64, Vec<(Mark, String)>)>,
     snapshots: Vec<(Snapshot, Option<usize>)>,
     stop: bool,
 }
@@ -118,7 +119,7 @@ impl Keeper {
             self.status.durable.store(waiting.sealed_to, Ordering::Release);
             self.status.moved();
         }
-        let some = waiting.lines.values().any(|lines| !lines.is_empty());
+        let some = waiting.lines.values().any(|(_, lines)| !lines.is_empty());
         let written = self.write_lines(waiting);
         if some {
             self.status.moved();
@@ -163,9 +164,13 @@ impl Keeper {
     }
 
     fn write_lines(&mut self, waiting: &mut Waiting) -> io::Result<()> {
-        for (file, lines) in &mut waiting.lines {
+        for (file, (lots, lines)) in &mut waiting.lines {
             if let Some(own) = self.own.get_mut(*file) {
                 own.append(lines.iter().map(|(mark, line)| (*mark, line.as_str())))?;
+            }
+            if let (Some(consumer), Some((last, _))) = (self.status.consumers.get(*file), lines.last()) {
+                consumer.written_upto.store(last.cause + 1, Ordering::Release);
+                consumer.written.fetch_add(std::mem::take(lots), Ordering::AcqRel);
             }
             lines.clear();
         }
@@ -196,7 +201,11 @@ impl Waiting {
                 self.files.extend(files);
                 self.new_links |= new_links;
             }
-            ToKeeper::Lines { file, mut lines } => self.lines.entry(file).or_default().append(&mut lines),
+            ToKeeper::Lines { file, mut lines } => {
+                let waiting = self.lines.entry(file).or_default();
+                waiting.0 += 1;
+                waiting.1.append(&mut lines);
+            }
             ToKeeper::Snapshot { snapshot, consumer } => {
                 // Of those that could not be written yet the newest is enough.
                 self.snapshots.retain(|(older, _)| older.header.of != snapshot.header.of);

@@ -38,6 +38,8 @@ mod start;
 pub mod status;
 /// Follows the streams, seals rounds, hands batches on.
 mod tailer;
+/// Where the decisions of a consumer go.
+mod telling;
 /// One consumer: folds, looks, snapshots; restarted when it fails.
 mod worker;
 

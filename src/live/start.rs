@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Intake, Registration, Slot},
+    fold::{Intake, Registration, Slot, engine::LineOf},
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
@@ -64,7 +64,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let waker = watch.waker();
     let status = Arc::new(Status::new(registry.iter().map(|registration| registration.name)));
     status.head.store(started.sealed_to, Ordering::Release);
-    status.set_tape_time(intake.tape_time());
+    status.set_now(&intake);
     let (to_keeper, keeper_inbox) = mpsc::channel();
     let (to_tailer, requests) = mpsc::channel();
     let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
@@ -225,6 +225,7 @@ fn workers(
             clock: shared.clock.clone(),
             last,
             hears: hears.into_iter().map(|(name, from)| Hearing::new(name, from, position)).collect(),
+            stream: own_stream(registry, index),
             speaks_to,
             restorer: shared.restorer.clone(),
             memory,
@@ -272,22 +273,29 @@ fn history(
     }))
 }
 
-/// The decisions files in list order, then the rejects. A line or a snapshot that stands past the end of the tape means
+/// The decisions files in list order, then the rejects, then the streams of consumers that have one. A line or a snapshot that stands past the end of the tape means
 /// that the tape was cut.
 fn own_files(layout: &Layout, registry: &[Registration], survey: &Survey) -> Result<Vec<OwnLines>, StartError> {
     let end = survey.end.next_position;
     let cut = |what: String| {
         StartError::Cut(format!(
-            "{what}, but the tape {} ends at position {end}: it was cut. Restore it from a backup, or move {} away to begin anew",
+            "{what}, but the tape {} ends at position {end}: it was cut. Restore it from a backup, or move {} away to begin anew{}",
             layout.tape().display(),
-            layout.own().display()
+            layout.own().display(),
+            registry
+                .iter()
+                .filter_map(|r| r.stream)
+                .map(|(name, _)| format!(", and {name}.jsonl with it"))
+                .collect::<String>()
         ))
     };
     if let Some(round) = survey.missing() {
         return Err(cut(format!("a snapshot stands on round {round}")));
     }
     let paths = registry.iter().map(|r| layout.decisions(r.name)).chain([layout.rejects()]);
+    let streams = registry.iter().filter_map(|r| r.stream).map(|(name, _)| layout.stream(name));
     paths
+        .chain(streams)
         .map(|path| {
             let own = OwnLines::open(&path).map_err(|source| io_error(&path.display().to_string(), source))?;
             match own.last() {
@@ -298,6 +306,13 @@ fn own_files(layout: &Layout, registry: &[Registration], survey: &Survey) -> Res
             }
         })
         .collect()
+}
+
+/// The stream of a consumer that has one: which of our files it is, and how a decision becomes a line of it.
+fn own_stream(registry: &[Registration], index: usize) -> Option<(usize, LineOf)> {
+    let (_, line) = registry.get(index)?.stream?;
+    let before = registry[..index].iter().filter(|r| r.stream.is_some()).count();
+    Some((registry.len() + 1 + before, line))
 }
 
 fn make_dirs(layout: &Layout) -> Result<(), StartError> {

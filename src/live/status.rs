@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     event::Nanos,
-    fold::Lines,
+    fold::{Intake, Lines},
     policy::InForce,
     streams::{Problem, Reset, ResetReason},
 };
@@ -26,6 +26,7 @@ pub struct Status {
     pub caught_up: AtomicBool,
     pub consumers: Vec<ConsumerStatus>,
     tape_time: Mutex<Option<Nanos>>,
+    policy: Mutex<Arc<InForce>>,
     stopping: AtomicBool,
     troubles: Mutex<Troubles>,
     listeners: Listeners,
@@ -75,6 +76,10 @@ pub struct ConsumerStatus {
     pub at_head: AtomicI64,
     /// Position of its newest snapshot.
     pub snapshot: AtomicU64,
+    /// Lots of decisions handed on to be written, and those that are; the position that the last of these reach.
+    pub(super) told: AtomicU64,
+    pub(super) written: AtomicU64,
+    pub(super) written_upto: AtomicU64,
     /// Why it stays down until the program is started again.
     down: Mutex<Option<String>>,
 }
@@ -83,6 +88,16 @@ impl ConsumerStatus {
     /// Why it stays down, if it does.
     pub fn down(&self) -> Option<String> {
         lock(&self.down).clone()
+    }
+
+    /// Every decision it made on positions before this one is in its file.
+    fn decided(&self) -> u64 {
+        // What it decided before this position was handed on before it said that it stands there.
+        let position = self.position.load(Ordering::Acquire);
+        if self.told.load(Ordering::Acquire) == self.written.load(Ordering::Acquire) {
+            return position;
+        }
+        position.min(self.written_upto.load(Ordering::Acquire))
     }
 
     pub(super) fn stay_down(&self, why: String) {
@@ -119,6 +134,9 @@ impl Status {
             panics: AtomicU64::new(0),
             at_head: AtomicI64::new(0),
             snapshot: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            written_upto: AtomicU64::new(0),
             down: Mutex::default(),
         };
         Status {
@@ -127,6 +145,7 @@ impl Status {
             caught_up: AtomicBool::new(false),
             consumers: names.map(consumer).collect(),
             tape_time: Mutex::default(),
+            policy: Mutex::default(),
             stopping: AtomicBool::new(false),
             troubles: Mutex::default(),
             listeners: Listeners::default(),
@@ -158,8 +177,20 @@ impl Status {
         *lock(&self.tape_time)
     }
 
-    pub(super) fn set_tape_time(&self, tape_time: Option<Nanos>) {
-        *lock(&self.tape_time) = tape_time;
+    /// The policy in force at the head.
+    pub fn policy(&self) -> Arc<InForce> {
+        lock(&self.policy).clone()
+    }
+
+    /// Every decision caused before this position is in its file.
+    pub fn decided(&self) -> u64 {
+        self.consumers.iter().map(ConsumerStatus::decided).min().unwrap_or(0)
+    }
+
+    /// Where intake stands.
+    pub(super) fn set_now(&self, intake: &Intake) {
+        *lock(&self.policy) = intake.policy().clone();
+        *lock(&self.tape_time) = intake.tape_time();
     }
 
     /// A copy of what is wrong now.

@@ -331,7 +331,7 @@ impl Tailer {
             nth += 1;
         })?;
         self.round = Some((round, digest));
-        self.status.set_tape_time(self.intake.tape_time());
+        self.status.set_now(&self.intake);
         self.snapshot_when_due();
         Ok(())
     }

@@ -23,10 +23,10 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Emitted, Slot},
+    fold::{Emitted, Slot, engine::LineOf},
     render::state::{Asked, Part},
     stats::Histogram,
-    store::{Snapshot, journal::Mark},
+    store::Snapshot,
     subject::{Subject, SubjectSet},
     view::Samples,
 };
@@ -73,6 +73,8 @@ pub struct Worker {
     pub clock: Clock,
     pub last: Last,
     pub hears: Vec<Hearing>,
+    /// Its own stream among our files, and how a decision becomes a line of it.
+    pub stream: Option<(usize, LineOf)>,
     pub speaks_to: Vec<Sender<Voice>>,
     pub restorer: Arc<Restorer>,
     pub memory: Arc<Memory>,
@@ -184,19 +186,6 @@ impl Worker {
         self.tell(sealed, emitted);
         self.arrived();
         Ok(())
-    }
-
-    /// Decisions go to those who hear, to those who ask, and to the file once they are durable.
-    fn tell(&self, sealed: &SealedBatch, emitted: Vec<Emitted>) {
-        let emitted = Arc::new(emitted);
-        if !emitted.is_empty() {
-            self.memory.add(&emitted);
-            let lines = emitted.iter().map(|e| (Mark::of(&e.decision), e.line().written(&sealed.digest))).collect();
-            let _ = self.keeper.send(ToKeeper::Lines { file: self.index, lines });
-        }
-        for hearer in &self.speaks_to {
-            let _ = hearer.send(Voice { upto: sealed.batch.next, emitted: emitted.to_vec() });
-        }
     }
 
     fn arrived(&mut self) {
@@ -385,7 +374,7 @@ impl Worker {
         self.untold.extend(touched);
     }
 
-    fn status(&self) -> Option<&ConsumerStatus> {
+    pub(super) fn status(&self) -> Option<&ConsumerStatus> {
         self.status.consumers.get(self.index)
     }
 }

@@ -1,63 +1,132 @@
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 
-/// A secret that a request must show. Kept as its hash, so that it is neither printed nor compared byte by byte.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token(blake3::Hash);
+use super::tokens::{Caller, Tokens};
 
-impl Token {
-    pub fn new(secret: &str) -> Token {
-        Token(blake3::hash(secret.as_bytes()))
+/// Why somebody is refused, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No token, or one nobody knows.
+    Token,
+    /// The token does not permit this.
+    Scope,
+    /// Not asked under a name of this server.
+    Host,
+    /// Sent by a foreign page.
+    Origin,
+    /// The token speaks for another agent.
+    Agent,
+}
+
+impl Reason {
+    pub const ALL: [Reason; 5] = [Reason::Token, Reason::Scope, Reason::Host, Reason::Origin, Reason::Agent];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Reason::Token => "token",
+            Reason::Scope => "scope",
+            Reason::Host => "host",
+            Reason::Origin => "origin",
+            Reason::Agent => "agent",
+        }
     }
 }
 
-/// Who may ask: with a token, whoever shows it; without one, whoever is on this machine and was not sent by a foreign
-/// page.
-#[derive(Clone, Debug)]
-pub struct Access {
-    address: SocketAddr,
-    token: Option<Token>,
+/// How many were refused, by reason.
+#[derive(Debug, Default)]
+pub struct Refused([AtomicU64; Reason::ALL.len()]);
+
+impl Refused {
+    pub fn count(&self, reason: Reason) {
+        self.0[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn get(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].load(Ordering::Relaxed)
+    }
 }
 
-/// Why a request is refused: the status, and a sentence that says what to do.
-pub type Refusal = (StatusCode, &'static str);
+/// A request that is not answered: the reason, what is wrong, and what to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub reason: Reason,
+    pub what: &'static str,
+    pub way_out: &'static str,
+}
+
+/// Who may ask: with tokens, whoever shows one; without, whoever is on this machine and was not sent by a foreign page.
+#[derive(Debug)]
+pub struct Access {
+    address: SocketAddr,
+    tokens: RwLock<Option<Arc<Tokens>>>,
+}
 
 impl Access {
-    pub fn new(address: SocketAddr, token: Option<Token>) -> Access {
-        Access { address, token }
+    pub fn new(address: SocketAddr, tokens: Option<Tokens>) -> Access {
+        Access { address, tokens: RwLock::new(tokens.map(Arc::new)) }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Judges a request by its headers.
+    /// Puts other tokens in the place of the present ones; requests being answered go on.
+    pub fn replace(&self, tokens: Tokens) {
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tokens));
+    }
+
+    /// Judges a request by its head.
     ///
     /// # Errors
-    /// 401 without the token; 403 for a host or origin that is not ours.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        if let Some(token) = &self.token {
-            let shown = text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-            return match shown {
-                Some(secret) if Token::new(secret) == *token => Ok(()),
-                _ => Err((StatusCode::UNAUTHORIZED, "this server wants a token: send Authorization: Bearer TOKEN\n")),
-            };
+    /// 401 without a known token; 403 for a host or origin that is not ours.
+    pub fn check(&self, method: &Method, headers: &HeaderMap) -> Result<Caller, Refusal> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(tokens) = tokens {
+            let shown = text(headers, header::AUTHORIZATION).and_then(bearer);
+            return shown.and_then(|secret| tokens.find(secret).cloned()).ok_or(Refusal {
+                status: StatusCode::UNAUTHORIZED,
+                reason: Reason::Token,
+                what: "this server wants a token",
+                way_out: "send Authorization: Bearer TOKEN",
+            });
         }
         if !text(headers, header::HOST).is_some_and(|host| self.is_ours(host)) {
-            return Err((
-                StatusCode::FORBIDDEN,
-                "the Host of the request is not this server: ask 127.0.0.1 or localhost\n",
-            ));
+            return Err(Refusal {
+                status: StatusCode::FORBIDDEN,
+                reason: Reason::Host,
+                what: "the Host of the request is not this server",
+                way_out: "ask 127.0.0.1 or localhost",
+            });
         }
-        let origin = headers.contains_key(header::ORIGIN);
+        if self.is_foreign(method, headers) {
+            return Err(Refusal {
+                status: StatusCode::FORBIDDEN,
+                reason: Reason::Origin,
+                what: "requests from foreign pages are refused",
+                way_out: "ask without a browser, or from this server's own pages",
+            });
+        }
+        Ok(Caller::local())
+    }
+
+    /// Whether a page of another origin sent it. A browser says so with `Origin`, and with `Sec-Fetch-Site`, which no
+    /// page can set; what only reads is not kept from a link on another page.
+    fn is_foreign(&self, method: &Method, headers: &HeaderMap) -> bool {
         let ours = text(headers, header::ORIGIN)
             .and_then(|origin| origin.strip_prefix("http://"))
             .is_some_and(|host| self.is_ours(host));
-        if origin && !ours {
-            return Err((StatusCode::FORBIDDEN, "requests from foreign pages are refused\n"));
-        }
-        Ok(())
+        let site = headers.get("sec-fetch-site").map(|site| site.as_bytes());
+        let writes = !matches!(*method, Method::GET | Method::HEAD);
+        let elsewhere = site.is_some_and(|site| site != b"same-origin" && site != b"none");
+        headers.contains_key(header::ORIGIN) && !ours || writes && elsewhere
     }
 
     /// Whether a host, with or without port, names this server. A name that anybody can point here does not.
@@ -78,38 +147,73 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
+/// The secret behind the scheme, whose case does not matter.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, secret) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret.trim_start_matches(' '))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(token: Option<&str>, headers: &[(&'static str, &'static str)], want: u16) {
-        let access = Access::new(([127, 0, 0, 1], 8273).into(), token.map(Token::new));
+    fn check(token: Option<&str>, method: Method, headers: &[(&'static str, &'static str)], want: u16) {
+        let tokens = token.map(|secret| Tokens::single(secret).expect("a long secret"));
+        let access = Access::new(([127, 0, 0, 1], 8273).into(), tokens);
         let map: HeaderMap =
             headers.iter().map(|(k, v)| (k.parse().expect("a name"), v.parse().expect("a value"))).collect();
-        let got = access.check(&map).map_or_else(|refusal| refusal.0.as_u16(), |()| 200);
+        let got = access.check(&method, &map).map_or_else(|refusal| refusal.status.as_u16(), |_| 200);
         assert_eq!(got, want, "{token:?} {headers:?}");
     }
 
     #[test]
     fn only_requests_for_this_server_are_answered() {
-        check(None, &[("host", "127.0.0.1:8273")], 200);
-        check(None, &[("host", "localhost:8273")], 200);
-        check(None, &[("host", "LOCALHOST:8273")], 200);
-        check(None, &[("host", "[::1]:8273")], 200);
-        check(None, &[("host", "127.0.0.1")], 403);
-        check(None, &[("host", "127.0.0.1:80")], 403);
-        check(None, &[("host", "evil.example:8273")], 403);
-        check(None, &[], 403);
-        check(None, &[("host", "localhost:8273"), ("origin", "http://localhost:8273")], 200);
-        check(None, &[("host", "localhost:8273"), ("origin", "http://evil.example")], 403);
-        check(None, &[("host", "localhost:8273"), ("origin", "null")], 403);
+        let check = |headers: &[(&'static str, &'static str)], want| check(None, Method::GET, headers, want);
+        check(&[("host", "127.0.0.1:8273")], 200);
+        check(&[("host", "localhost:8273")], 200);
+        check(&[("host", "LOCALHOST:8273")], 200);
+        check(&[("host", "[::1]:8273")], 200);
+        check(&[("host", "127.0.0.1")], 403);
+        check(&[("host", "127.0.0.1:80")], 403);
+        check(&[("host", "evil.example:8273")], 403);
+        check(&[], 403);
+        check(&[("host", "localhost:8273"), ("origin", "http://localhost:8273")], 200);
+        check(&[("host", "localhost:8273"), ("origin", "http://evil.example")], 403);
+        check(&[("host", "localhost:8273"), ("origin", "null")], 403);
+        check(&[("host", "localhost:8273"), ("sec-fetch-site", "cross-site")], 200);
+    }
+
+    #[test]
+    fn a_foreign_page_writes_nothing() {
+        let check =
+            |site, want| check(None, Method::POST, &[("host", "localhost:8273"), ("sec-fetch-site", site)], want);
+        check("same-origin", 200);
+        check("none", 200);
+        check("same-site", 403);
+        check("cross-site", 403);
     }
 
     #[test]
     fn a_token_is_asked_of_everybody() {
-        check(Some("secret"), &[("authorization", "Bearer secret"), ("host", "desk.example")], 200);
-        check(Some("secret"), &[("authorization", "Bearer secre")], 401);
-        check(Some("secret"), &[("authorization", "secret")], 401);
-        check(Some("secret"), &[("host", "127.0.0.1:8273")], 401);
+        let check = |headers: &[(&'static str, &'static str)], want| {
+            check(Some("secret of some length"), Method::GET, headers, want);
+        };
+        check(&[("authorization", "Bearer secret of some length"), ("host", "desk.example")], 200);
+        check(&[("authorization", "bearer secret of some length")], 200);
+        check(&[("authorization", "Bearer secret of some lengt")], 401);
+        check(&[("authorization", "secret of some length")], 401);
+        check(&[("authorization", "Basic secret of some length")], 401);
+        check(&[("host", "127.0.0.1:8273")], 401);
+    }
+
+    #[test]
+    fn tokens_can_be_replaced() {
+        let access = Access::new(([127, 0, 0, 1], 8273).into(), Tokens::single("the former secret").ok());
+        access.replace(Tokens::single("the present secret").expect("a long secret"));
+        let shown = |secret: &str| {
+            let value = format!("Bearer {secret}").parse().expect("a value");
+            access.check(&Method::GET, &[(header::AUTHORIZATION, value)].into_iter().collect()).is_ok()
+        };
+        assert!(!shown("the former secret") && shown("the present secret"));
     }
 }

@@ -3,6 +3,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use super::guard::{Reason, Refused};
 use crate::{
     event::{Nanos, time},
     fold::lines::{Oddity, Outcome},
@@ -22,7 +23,7 @@ impl Bounds for ScrapeSeconds {
 }
 
 /// Every family of the page: the fleet's, then the recorder's own. What was appended before the call is in it.
-pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>) -> Vec<FamilyPage> {
+pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>, refused: &Refused) -> Vec<FamilyPage> {
     let intake = live.look_at_intake();
     let looks = live.look_at_consumers();
     let hidden: BTreeSet<Subject> =
@@ -34,7 +35,8 @@ pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>) -> Vec<
     if !live.status().not_ready(now).is_empty() {
         hold(&mut pages);
     }
-    own(live.status(), intake.as_ref(), &looks, now, scrapes, &mut pages);
+    own(live.status(), intake.as_ref(), &looks, now, &mut pages);
+    requests(scrapes, refused, &mut Own { pages: &mut pages });
     pages
 }
 
@@ -120,15 +122,8 @@ impl Own<'_> {
     }
 }
 
-fn own(
-    status: &Status,
-    intake: Option<&IntakeLook>,
-    looks: &[Arc<Look>],
-    now: Nanos,
-    scrapes: Histogram<ScrapeSeconds>,
-    pages: &mut Vec<FamilyPage>,
-) {
-    use MetricType::{Counter, Gauge, Histogram as Hist};
+fn own(status: &Status, intake: Option<&IntakeLook>, looks: &[Arc<Look>], now: Nanos, pages: &mut Vec<FamilyPage>) {
+    use MetricType::{Counter, Gauge};
     let mut own = Own { pages };
     if let Some(intake) = intake {
         lines(intake, &mut own);
@@ -156,9 +151,17 @@ fn own(
     for (part, fails) in failing {
         own.value(&[("part", part)], f64::from(u8::from(fails)));
     }
-    own.family("scrape_seconds", Hist, "Time to answer a scrape.").point(&[], histogram(&scrapes));
     own.family("build_info", Gauge, "Version of the program, always 1.")
         .value(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+}
+
+/// What the server did.
+fn requests(scrapes: Histogram<ScrapeSeconds>, refused: &Refused, own: &mut Own) {
+    own.family("scrape_seconds", MetricType::Histogram, "Time to answer a scrape.").point(&[], histogram(&scrapes));
+    own.family("requests_refused_total", MetricType::Counter, "Requests refused by reason.");
+    for reason in Reason::ALL {
+        own.value(&[("reason", reason.name())], refused.get(reason) as f64);
+    }
 }
 
 /// What intake counted.

@@ -1,5 +1,7 @@
 //! Floor 9: the only place that names tokio. Collects requests and signals; what they mean is decided by `live` below.
 
+/// Questions, lines and commands as JSON.
+mod api;
 /// Who may ask.
 mod guard;
 /// Connections, with a limit and a timeout on everything.
@@ -10,6 +12,8 @@ mod metrics;
 mod routes;
 /// Which connection goes when all places are taken.
 mod seats;
+/// Secrets, and whom they stand for.
+mod tokens;
 
 use std::{
     io,
@@ -23,7 +27,8 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-pub use guard::{Access, Token};
+pub use guard::Access;
+pub use tokens::{Tokens, TokensError};
 
 use crate::live::{Config, Live, StartError, Started};
 
@@ -33,7 +38,7 @@ pub enum ServeError {
     #[error("cannot listen on {address}: {source}; choose another address with --listen")]
     Listen { address: SocketAddr, source: io::Error },
     #[error(
-        "refusing to listen on {0} without a token: anybody who reaches it could read the fleet's figures. Give --token-file, or listen on 127.0.0.1"
+        "refusing to listen on {0} without a token: anybody who reaches it could read the fleet's figures and command it. Give --tokens FILE, or listen on 127.0.0.1"
     )]
     NeedsToken(SocketAddr),
     #[error(transparent)]
@@ -42,14 +47,25 @@ pub enum ServeError {
     Runtime(io::Error),
 }
 
+/// What is done at SIGHUP: whatever is read from files is read again.
+pub type OnHangup = Box<dyn Fn(&Access) + Send + Sync>;
+
+/// Where a server listens, whom it answers, and what it does beside.
+pub struct Options {
+    pub address: SocketAddr,
+    /// Without tokens whoever is on this machine is answered.
+    pub tokens: Option<Tokens>,
+    /// Without it SIGHUP ends the process, as is usual.
+    pub on_hangup: Option<OnHangup>,
+}
+
 /// A server that holds its address and its directory but answers nobody yet.
 pub struct Server {
     listener: TcpListener,
-    live: Live,
     runtime: Runtime,
     signals: Signals,
-    access: Access,
-    clock: crate::clock::Clock,
+    app: routes::Parts,
+    on_hangup: Option<OnHangup>,
 }
 
 impl Server {
@@ -57,33 +73,36 @@ impl Server {
     ///
     /// # Errors
     /// The address or the directory cannot be had.
-    pub fn start(address: SocketAddr, token: Option<Token>, config: Config) -> Result<Server, ServeError> {
-        if !address.ip().is_loopback() && token.is_none() {
+    pub fn start(options: Options, config: Config) -> Result<Server, ServeError> {
+        let Options { address, tokens, on_hangup } = options;
+        if !address.ip().is_loopback() && tokens.is_none() {
             return Err(ServeError::NeedsToken(address));
         }
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let local = listener.local_addr().map_err(listen)?;
-        let clock = config.clock.clone();
+        let (clock, layout, registry) = (config.clock.clone(), config.layout.clone(), config.registry);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .map_err(ServeError::Runtime)?;
-        let signals = Signals::catch(&runtime).map_err(ServeError::Runtime)?;
-        let live = Live::start(config)?;
-        Ok(Server { listener, live, runtime, signals, access: Access::new(local, token), clock })
+        let signals = Signals::catch(&runtime, on_hangup.is_some()).map_err(ServeError::Runtime)?;
+        let live = Arc::new(Live::start(config)?);
+        let access = Arc::new(Access::new(local, tokens));
+        let app = routes::Parts { live, access, clock, layout, registry };
+        Ok(Server { listener, runtime, signals, app, on_hangup })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.access.address()
+        self.app.access.address()
     }
 
     /// What was found in the directory.
     pub fn started(&self) -> &Started {
-        &self.live.started
+        &self.app.live.started
     }
 
     /// Answers until SIGTERM or SIGINT; then takes a last look at the streams and writes final snapshots.
@@ -91,17 +110,24 @@ impl Server {
     /// # Errors
     /// No threads for it.
     pub fn run(self) -> Result<(), ServeError> {
-        let Server { listener, live, runtime, signals, access, clock } = self;
-        let live = Arc::new(live);
-        let state = routes::App::new(live.clone(), access, clock);
+        let Server { listener, runtime, mut signals, app, on_hangup } = self;
+        let live = app.live.clone();
+        let app = routes::App::new(app);
+        if let (Some(hangup), Some(call)) = (signals.hangup.take(), on_hangup) {
+            runtime.spawn(hangups(hangup, app.access.clone(), call.into()));
+        }
         runtime
             .block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                http::accept(listener, routes::router(state), signals.stopped()).await;
+                let stop = async {
+                    signals.stopped().await;
+                    app.progress.stop();
+                };
+                http::accept(listener, routes::router(app.clone()), stop).await;
                 io::Result::Ok(())
             })
             .map_err(ServeError::Runtime)?;
-        drop(runtime);
+        drop((app, runtime));
         if let Some(live) = Arc::into_inner(live) {
             live.stop();
         }
@@ -109,20 +135,30 @@ impl Server {
     }
 }
 
-/// The signals that end the server, caught from before it takes anything.
+/// Calls back at each SIGHUP; on a thread of its own, since it reads files.
+async fn hangups(mut hangup: Signal, access: Arc<Access>, call: Arc<dyn Fn(&Access) + Send + Sync>) {
+    while hangup.recv().await.is_some() {
+        let (access, call) = (access.clone(), call.clone());
+        let _ = tokio::task::spawn_blocking(move || call(&access)).await;
+    }
+}
+
+/// The signals that mean something to the server, caught from before it takes anything.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Also, a file that may grow no further (`ulimit -f`) is a failed write like any other from here on, not the end of
     /// the process.
-    fn catch(runtime: &Runtime) -> io::Result<Signals> {
+    fn catch(runtime: &Runtime, with_hangup: bool) -> io::Result<Signals> {
         let _inside = runtime.enter();
         // Once there was a handler, the signal never kills again.
         drop(signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?);
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let hangup = if with_hangup { Some(signal(SignalKind::hangup())?) } else { None };
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())?, hangup })
     }
 
     /// Completes at the first signal to stop.

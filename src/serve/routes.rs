@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    ops::Deref,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
 
 use axum::{
     Router,
@@ -9,27 +12,145 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use serde_json::Value;
+use tokio::{sync::Semaphore, time::timeout};
 
-use super::{guard::Access, metrics};
+use super::{
+    api::{self, ApiError, PATIENCE, seen::Seen, wait::Progress},
+    guard::{Access, Refused},
+    metrics,
+    tokens::Scope,
+};
 use crate::{
     clock::{Clock, Stopwatch},
-    live::Live,
+    fold::Registration,
+    layout::Layout,
+    live::{Live, Of},
     render::{self, Format},
     stats::Histogram,
+    store::decisions::Source,
 };
+
+/// Questions that block a thread, at once.
+const BLOCKING_MAX: usize = 16;
+/// Bodies of lines held in memory at once.
+const BODIES_MAX: usize = 8;
+/// Connections that follow decisions.
+const FOLLOWERS_MAX: usize = 64;
 
 /// What every request is given.
 #[derive(Clone)]
-pub struct App {
-    live: Arc<Live>,
-    access: Access,
-    clock: Clock,
-    scrapes: Arc<Mutex<Histogram<metrics::ScrapeSeconds>>>,
+pub struct App(Arc<Shared>);
+
+/// One per server.
+pub struct Shared {
+    pub live: Arc<Live>,
+    pub access: Arc<Access>,
+    pub clock: Clock,
+    pub layout: Layout,
+    registry: &'static [Registration],
+    pub refused: Refused,
+    pub progress: Progress,
+    pub seen: Arc<Seen>,
+    pub bodies: Semaphore,
+    pub followers: Arc<Semaphore>,
+    /// Reading the whole history, one at a time.
+    pub scans: Arc<Semaphore>,
+    blocking: Arc<Semaphore>,
+    scrapes: Mutex<Histogram<metrics::ScrapeSeconds>>,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// What a server is made of, for its requests.
+pub struct Parts {
+    pub live: Arc<Live>,
+    pub access: Arc<Access>,
+    pub clock: Clock,
+    pub layout: Layout,
+    pub registry: &'static [Registration],
+}
+
+/// What the consumers show of somebody or of all, as `replay -o json` does.
+pub struct Rows {
+    pub json: Value,
+    /// Who did not answer.
+    pub silent: Vec<&'static str>,
 }
 
 impl App {
-    pub fn new(live: Arc<Live>, access: Access, clock: Clock) -> App {
-        App { live, access, clock, scrapes: Arc::default() }
+    pub fn new(parts: Parts) -> App {
+        let Parts { live, access, clock, layout, registry } = parts;
+        let progress = Progress::default();
+        live.on_progress(progress.moved());
+        App(Arc::new(Shared {
+            live,
+            access,
+            clock,
+            layout,
+            registry,
+            refused: Refused::default(),
+            progress,
+            seen: Arc::default(),
+            bodies: Semaphore::new(BODIES_MAX),
+            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
+            scans: Arc::new(Semaphore::new(1)),
+            blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
+            scrapes: Mutex::default(),
+        }))
+    }
+
+    /// Does what blocks on a thread of its own; so many at once that some threads remain for scrapes.
+    ///
+    /// # Errors
+    /// All places stay taken, or the work failed.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(Ok(permit)) = timeout(PATIENCE, self.blocking.clone().acquire_owned()).await else {
+            return Err(ApiError::busy("questions"));
+        };
+        let app = self.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&app)
+        });
+        done.await.map_err(|error| ApiError::internal("answering failed", &error))
+    }
+
+    /// The rows of somebody or of all.
+    ///
+    /// # Errors
+    /// As [`App::blocking`].
+    pub async fn rows(&self, of: Of) -> Result<Rows, ApiError> {
+        let now = self.blocking(move |app| app.live.rows(of)).await?;
+        Ok(Rows { json: now.state.json().into(), silent: now.silent })
+    }
+
+    /// Why the fold is not to be relied on now; empty when it is.
+    pub fn not_ready(&self) -> Vec<String> {
+        self.live.status().not_ready(self.clock.now())
+    }
+
+    /// Whether every consumer folded the line at a position.
+    pub fn stands_past(&self, position: u64) -> bool {
+        self.live.status().consumers.iter().all(|consumer| consumer.position.load(Ordering::Acquire) > position)
+    }
+
+    /// The decisions files, in list order.
+    pub fn sources(&self) -> Vec<Source> {
+        let source = |registration: &Registration| Source {
+            consumer: registration.name,
+            path: self.layout.decisions(registration.name),
+        };
+        self.registry.iter().map(source).collect()
     }
 }
 
@@ -40,15 +161,37 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
+        .merge(api::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here; see /\n") })
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
 }
 
-async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let mut response = match app.access.check(request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(refusal) => refusal.into_response(),
+/// Lets in whoever may ask. Routes of the API demand their scope themselves; health is for anybody with a token.
+async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let is_api = path == "/api" || path.starts_with("/api/");
+    let is_free = is_api || matches!(path, "/healthz" | "/readyz");
+    let caller = app
+        .access
+        .check(request.method(), request.headers())
+        .map_err(ApiError::from)
+        .and_then(|caller| if is_free { Ok(caller) } else { app.permit(&caller, Scope::Read).map(|()| caller) });
+    let mut response = match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => {
+            if let Some(reason) = error.refused {
+                app.refused.count(reason);
+            }
+            if is_api {
+                error.into_response()
+            } else {
+                (error.status, format!("{}: {}\n", error.message, error.way_out)).into_response()
+            }
+        }
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -63,7 +206,7 @@ async fn index() -> &'static str {
     concat!(
         "runtape ",
         env!("CARGO_PKG_VERSION"),
-        "\n\n/metrics  the fleet and the recorder itself, for Prometheus\n/healthz  200 while the recorder works\n/readyz   200 once it has caught up\n"
+        "\n\n/metrics  the fleet and the recorder itself, for Prometheus\n/healthz  200 while the recorder works\n/readyz   200 once it has caught up\n/api/v1   questions, lines and commands; /api/v1/openapi.json describes them\n"
     )
 }
 
@@ -87,7 +230,7 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
 fn page(app: &App, format: Format, gzip: bool) -> Vec<u8> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let pages = metrics::pages(&app.live, app.clock.now(), scrapes);
+    let pages = metrics::pages(&app.live, app.clock.now(), scrapes, &app.refused);
     let mut body = Vec::new();
     render::render(format, &pages, &mut body);
     if gzip {
@@ -105,7 +248,7 @@ async fn healthz(State(app): State<App>) -> Response {
 }
 
 async fn readyz(State(app): State<App>) -> Response {
-    verdict(app.live.status().not_ready(app.clock.now()))
+    verdict(app.not_ready())
 }
 
 fn verdict(why: Vec<String>) -> Response {

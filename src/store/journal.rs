@@ -6,6 +6,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::atomic;
 use crate::decision::Decision;
 
 /// Where a line of ours stands in the fold. Lines of a file ascend by it, so that after a crash the last line tells
@@ -30,7 +31,8 @@ impl Mark {
 #[derive(Debug)]
 pub struct OwnLines {
     path: PathBuf,
-    file: File,
+    /// None until the first line is written.
+    file: Option<File>,
     bytes: u64,
     last: Option<Mark>,
     /// A write failed and what it left is not known to be cut off.
@@ -38,21 +40,24 @@ pub struct OwnLines {
 }
 
 impl OwnLines {
-    /// Opens (or begins) the file; a torn tail is cut off before anything is appended.
+    /// Opens the file; a torn tail is cut off before anything is appended. One that is not there begins with its first
+    /// line.
     ///
     /// # Errors
     /// The file cannot be read or written.
     pub fn open(path: &Path) -> io::Result<OwnLines> {
-        if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir)?;
-        }
-        let mut file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+        let mut file = match OpenOptions::new().read(true).append(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(OwnLines { path: path.to_owned(), file: None, bytes: 0, last: None, torn: false });
+            }
+            other => other?,
+        };
         let (bytes, last) = whole_lines(&mut file)?;
         if file.metadata()?.len() > bytes {
             file.set_len(bytes)?;
             file.sync_all()?;
         }
-        Ok(OwnLines { path: path.to_owned(), file, bytes, last, torn: false })
+        Ok(OwnLines { path: path.to_owned(), file: Some(file), bytes, last, torn: false })
     }
 
     pub fn path(&self) -> &Path {
@@ -81,12 +86,16 @@ impl OwnLines {
         if out.is_empty() {
             return Ok(());
         }
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(begin(&self.path)?),
+        };
         if self.torn {
-            self.file.set_len(self.bytes)?;
+            file.set_len(self.bytes)?;
             self.torn = false;
         }
-        if let Err(error) = self.file.write_all(out.as_bytes()) {
-            self.torn = self.file.set_len(self.bytes).is_err();
+        if let Err(error) = file.write_all(out.as_bytes()) {
+            self.torn = file.set_len(self.bytes).is_err();
             return Err(error);
         }
         self.bytes += out.len() as u64;
@@ -99,8 +108,17 @@ impl OwnLines {
     /// # Errors
     /// The sync failed; the file must not be trusted further.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.as_ref().map_or(Ok(()), File::sync_data)
     }
+}
+
+/// A new file, whose name is durable.
+fn begin(path: &Path) -> io::Result<File> {
+    let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
+    fs::create_dir_all(dir)?;
+    let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
+    atomic::sync_dir(dir)?;
+    Ok(file)
 }
 
 /// The length of the whole lines, and the mark of the last one. A tail that does not decode is not whole.

@@ -85,7 +85,7 @@ impl Consumer for Desk {
         if let Some(agent) = event.agent.map(Subject::Agent)
             && let Some(standing) = self.standings.entry(agent)
         {
-            standing.meet(event.strategy, at.position);
+            standing.meet(at, event.strategy);
         }
         match &event.body {
             Body::Alpha(alpha) => {
@@ -136,6 +136,8 @@ impl Consumer for Desk {
         match subject {
             Subject::Agent(_) => {
                 let verdict = self.verdict(subject);
+                let strategy = self.standings.get(subject).and_then(|standing| standing.strategy_name.as_deref());
+                out.insert("strategy".to_owned(), strategy.into());
                 out.insert("verdict".to_owned(), self.verdict_row(&verdict));
                 out.insert("pnl_today_usd".to_owned(), money::to_usd(self.losses.today(subject)).into());
             }

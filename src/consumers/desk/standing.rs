@@ -1,7 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ALREADY_PAUSED, ALREADY_RETIRED, Checks, NOT_PAUSED};
-use crate::{decision::Decision, event::Action, fold::orders::Refusal};
+use crate::{
+    decision::Decision,
+    event::Action,
+    fold::{At, orders::Refusal},
+    subject::Subject,
+};
 
 /// What is known of an agent, a strategy or the fleet: since which position something holds it back, if it does.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -10,6 +15,7 @@ pub struct Standing {
     met: Option<u64>,
     /// The strategy its last line with one named.
     pub strategy: Option<u32>,
+    pub strategy_name: Option<Box<str>>,
     pub killed: Option<u64>,
     pub retired: Option<u64>,
     pub quarantined: Option<u64>,
@@ -24,12 +30,15 @@ pub struct Standing {
 
 impl Standing {
     /// It had a run, a signal or a profit.
-    pub fn meet(&mut self, strategy: Option<u32>, position: u64) {
+    pub fn meet(&mut self, at: &At, strategy: Option<u32>) {
         if self.met.is_none() {
-            self.met = Some(position);
-            self.free_since = position;
+            self.met = Some(at.position);
+            self.free_since = at.position;
         }
-        self.strategy = strategy.or(self.strategy);
+        if strategy.is_some() && strategy != self.strategy {
+            self.strategy = strategy;
+            self.strategy_name = strategy.map(|id| at.name(Subject::Strategy(id)).into());
+        }
     }
 
     pub fn known(&self) -> bool {

@@ -1,0 +1,129 @@
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    live::AppendError,
+    serve::guard::{Reason, Refusal},
+};
+
+/// A request that could not be done: for programs the code, for people what is wrong and what to do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ApiError {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    pub way_out: String,
+    /// One more field beside the error.
+    pub more: Option<Box<(&'static str, Value)>>,
+    /// Counted as a refusal.
+    pub refused: Option<Reason>,
+    /// What is left of the request was not read: the connection cannot go on.
+    pub close: bool,
+}
+
+impl ApiError {
+    pub fn new(status: u16, code: &'static str, message: impl Into<String>, way_out: impl Into<String>) -> ApiError {
+        ApiError {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            code,
+            message: message.into(),
+            way_out: way_out.into(),
+            more: None,
+            refused: None,
+            close: false,
+        }
+    }
+
+    pub fn with(self, name: &'static str, value: impl Into<Value>) -> ApiError {
+        ApiError { more: Some(Box::new((name, value.into()))), ..self }
+    }
+
+    pub fn closing(self) -> ApiError {
+        ApiError { close: true, ..self }
+    }
+
+    /// A token that speaks for one agent was used for another, or for none.
+    pub fn foreign_agent(own: &str, way_out: impl Into<String>) -> ApiError {
+        let message = format!("this token speaks for agent {own:?} only");
+        ApiError { refused: Some(Reason::Agent), ..ApiError::new(403, "agent", message, way_out) }
+    }
+
+    /// All places for such requests are taken.
+    pub fn busy(what: &str) -> ApiError {
+        ApiError::new(503, "busy", format!("too many {what} are being answered"), "ask again in a moment")
+    }
+
+    pub fn stopping() -> ApiError {
+        ApiError::new(503, "stopping", "the server stops", "ask again when it runs")
+    }
+
+    /// Something on our side failed; the details are in the log.
+    pub fn internal(what: &str, error: &dyn std::fmt::Display) -> ApiError {
+        tracing::error!("{what}: {error}");
+        ApiError::new(500, "internal", format!("{what}: {error}"), "see the server's log; run `runtape verify`")
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> ApiError {
+        let Refusal { status, reason, what, way_out } = refusal;
+        ApiError { refused: Some(reason), ..ApiError::new(status.as_u16(), reason.name(), what, way_out) }
+    }
+}
+
+impl From<AppendError> for ApiError {
+    fn from(error: AppendError) -> ApiError {
+        let message = format!("the lines were not appended: {error}");
+        match error {
+            AppendError::Full { .. } => {
+                ApiError::new(507, "disk_full", message, "make room on the disk of the events directory")
+            }
+            AppendError::Starting => ApiError::new(503, "starting", message, "ask again when /readyz says so"),
+            AppendError::Stopped => ApiError::stopping(),
+            AppendError::Failed(_) => ApiError::new(503, "not_durable", message, "see /healthz; restart runtape"),
+            AppendError::Unknown { .. } => {
+                ApiError::new(503, "unknown", message, "send the request again with the same event_id")
+            }
+            AppendError::NotALine { .. } | AppendError::Io { .. } => {
+                ApiError::new(500, "append_failed", message, "see the server's log")
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = json!({ "code": self.code, "message": self.message, "way_out": self.way_out });
+        let mut body = json!({ "error": error });
+        if let (Some(more), Some(body)) = (self.more, body.as_object_mut()) {
+            let (name, value) = *more;
+            body.insert(name.to_owned(), value);
+        }
+        let mut response = json_response(self.status, &body);
+        let headers = response.headers_mut();
+        if self.close {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
+
+/// A JSON document as an answer. What was true a moment ago must not come from a cache.
+pub fn json_response(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string() + "\n"));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
