@@ -9,6 +9,10 @@ use crate::{
     support::{Events, Server, repository, run},
 };
 
+/// The document against the server.
+mod contract;
+/// Permissions, asked for and taken back.
+mod control;
 /// Decisions, page by page and as they are made.
 mod decisions;
 /// What is refused, with which status and code.

@@ -30,6 +30,7 @@ impl Answer {
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
         let stream = TcpStream::connect(address).expect("a listening server");
+        stream.set_nodelay(true).expect("a TCP socket");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         Connection { stream: BufReader::new(stream), address }
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
 use runtape::{
+    clock::Stopwatch,
     consumers::REGISTRY,
     event,
     fold::{Emitted, Intake, Place, Slot},
@@ -254,6 +255,22 @@ proptest! {
             prop_assert!((got - plain.confidence(window)).abs() < 1e-12, "{got} {}", plain.confidence(window));
         }
     }
+}
+
+#[test]
+fn a_pause_of_the_fleet_denies_all_of_many_at_its_own_position() {
+    let mut stand = Stand::new("");
+    for agent in 0..5_000 {
+        stand.line(json!({ "agent": format!("agent-{agent}"), "errors": 0 }));
+    }
+    let watch = Stopwatch::start();
+    let decided = stand.line(json!({ "kind": "command", "action": "pause", "fleet": true, "actor": "ann" }));
+    let took = watch.elapsed();
+    assert_eq!(decided.len(), 1, "one decision is enough for all");
+    for agent in 0..5_000 {
+        assert_eq!(stand.row(Subject::Agent(agent))["verdict"]["reasons"], json!(["fleet_paused"]));
+    }
+    eprintln!("the line of a pause, folded by all consumers for 5000 agents: {took:?}");
 }
 
 /// Everything an agent did, looked at from the start each time.

@@ -27,14 +27,6 @@ pub async fn get(app: App, asked: Asked) -> Result<Response, ApiError> {
     }
     let limit = Asked::number(&asked.query, "limit").unwrap_or(LIMIT) as usize;
     let is_newest = asked.query.get("newest").and_then(Value::as_bool) == Some(true);
-    if is_newest && after.is_some() {
-        return Err(ApiError::new(
-            400,
-            "invalid_parameter",
-            "newest = true goes without after",
-            "leave one of them out",
-        ));
-    }
     let (found, next) =
         read(&app, filter, after, if is_newest { Read::Newest(limit) } else { Read::Next(limit) }).await?;
     let body = json!({ "decisions": values(&found).map_err(failed)?, "next": next.map(|cursor| cursor.to_string()) });

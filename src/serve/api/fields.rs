@@ -122,7 +122,10 @@ pub fn parse(shape: Shape, text: &str) -> Option<Value> {
 
 fn fits(shape: Shape, value: &Value) -> bool {
     let text = |max: usize| value.as_str().filter(|text| (1..=max).contains(&text.len()));
-    let number = |min: f64| value.as_f64().is_some_and(|n| (min..=NUMBER_MAX as f64).contains(&n));
+    // An integer just beyond the bound would round to it.
+    let beyond =
+        value.as_u64().is_some_and(|n| n > NUMBER_MAX) || value.as_i64().is_some_and(|n| n.unsigned_abs() > NUMBER_MAX);
+    let number = |min: f64| !beyond && value.as_f64().is_some_and(|n| (min..=NUMBER_MAX as f64).contains(&n));
     match shape {
         Shape::Name => text(NAME_BYTES_MAX).is_some_and(|text| !text.chars().any(char::is_control)),
         Shape::Text(max) => text(max).is_some(),
@@ -266,8 +269,9 @@ mod tests {
         check(&format!("{{\"agent\":\"{}\"}}", "é".repeat(65)), "invalid_field");
         check(&format!("{{\"agent\":\"{}\"}}", "é".repeat(64)), "é");
         check(r#"{"agent":"a","amount":-1}"#, "amount = -1 is not allowed; want a number from 0 to 2^53");
-        check(r#"{"agent":"a","edge":9007199254740993}"#, "edge");
-        check(r#"{"agent":"a","edge":9007199254740994}"#, "invalid_field");
+        check(r#"{"agent":"a","edge":9007199254740992}"#, "edge");
+        check(r#"{"agent":"a","edge":9007199254740993}"#, "invalid_field");
+        check(r#"{"agent":"a","edge":-9007199254740993}"#, "invalid_field");
         check(r#"{"agent":"a","paper":"yes"}"#, "want true or false");
         check(r#"{"agent":"a","action":"Kill"}"#, "want one of kill, pause");
         check(r#"{"agent":"a","where":{"gaet":"x"}}"#, "there is no field where.gaet; did you mean where.gate?");

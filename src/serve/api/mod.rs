@@ -47,7 +47,6 @@ use axum::{
 use serde_json::{Map, Value};
 
 pub use errors::ApiError;
-use fields::Shape;
 use table::{Body, ROUTES, Route};
 
 use super::{

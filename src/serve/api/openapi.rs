@@ -41,14 +41,7 @@ pub fn document() -> Value {
 fn operation(route: &Route) -> Value {
     let param = route.param.iter().map(|field| parameter(field, "path"));
     let query = route.query.iter().map(|field| parameter(field, "query"));
-    let mut parameters: Vec<Value> = param.chain(query).collect();
-    if route.id == "decisions" {
-        parameters.push(json!({
-            "name": "Last-Event-ID", "in": "header", "required": false,
-            "description": "The id of the last event that was seen; used where text/event-stream is asked for.",
-            "schema": schema(super::Shape::Cursor),
-        }));
-    }
+    let parameters: Vec<Value> = param.chain(query).collect();
     let mut operation = json!({
         "operationId": route.id,
         "summary": route.doc,

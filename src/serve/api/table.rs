@@ -87,7 +87,7 @@ const DECISIONS_QUERY: &[Field] = &[
         "Only decisions after this cursor: the `next` of an earlier answer, or the id of an event.",
     ),
     Field::may("limit", Whole(1, 1000), "How many at most; 100 unless said."),
-    Field::may("newest", Flag, "The last ones instead of the first ones; not together with after."),
+    Field::may("newest", Flag, "The last ones instead of the first ones, whatever `after` says."),
     WAIT,
 ];
 const CHECK: &[Field] = &[
