@@ -22,6 +22,8 @@ mod laws;
 mod live;
 /// The pages as Prometheus and its tools read them.
 mod prometheus;
+/// Signals and prices to realized profit.
+mod reconcile;
 /// Real processes, directories and requests.
 mod support;
 /// Whatever happens to the files: nothing lost, nothing folded twice, or said aloud.
