@@ -148,7 +148,7 @@ impl Target {
 }
 
 /// Whether the file ends inside a line.
-fn is_torn(file: &mut File) -> io::Result<bool> {
+pub fn is_torn(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
         return Ok(false);
     }

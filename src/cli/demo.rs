@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::{
     Found, Usage,
+    desk::beacon,
     serve::{Listen, log},
     simulate::{self, Shape},
 };
@@ -58,13 +59,17 @@ impl Demo {
             clock: Clock::system(),
             cadence: Cadence::default(),
         };
+        let layout = config.layout.clone();
         let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        // Gone when the server has stopped.
+        let lit = beacon::light(&layout, server.address())?;
         tell(&server, &dir, self.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, rate) = (stop.clone(), self.rate);
         let writer =
             thread::spawn(move || simulate::live(&dir, &mut fleet, rate, None, &|| stopped.load(Ordering::Acquire)));
         server.run()?;
+        drop(lit);
         stop.store(true, Ordering::Release);
         if let Ok(written) = writer.join() {
             written?;

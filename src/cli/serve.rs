@@ -9,7 +9,11 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 
-use super::{Events, Found, Usage};
+use super::{
+    Events, Found, Usage,
+    desk::{Desk, Local, beacon},
+    policy::file,
+};
 use crate::{
     clock::Clock,
     consumers::REGISTRY,
@@ -27,6 +31,10 @@ pub struct Serve {
     /// Seconds between snapshots, at least
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     snapshot_every: f64,
+    /// Policy file to put in force where another one is; the variables AGENT_DAILY_BUDGET_USD and AGENT_BUDGET_BUFFER_USD
+    /// go before what it says of the budget
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
 }
 
 /// Where a server listens, and who may ask.
@@ -69,12 +77,36 @@ impl Serve {
         log();
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
+        let token = self.listen.token()?;
+        if let Some(policy) = &self.policy {
+            self.put_in_force(policy)?;
+        }
         let config = Config { layout: layout.clone(), registry: REGISTRY, clock: Clock::system(), cadence };
-        let server = Server::start(self.listen.address(), self.listen.token()?, config)?;
+        let server = Server::start(self.listen.address(), token, config)?;
+        let lit = beacon::light(&layout, server.address())
+            .with_context(|| format!("cannot write {}", layout.server().display()))?;
         greet(&layout.dir, &server);
         server.run()?;
+        drop(lit);
         say("stopped; everything is saved");
         Ok(Found::Nothing)
+    }
+}
+
+impl Serve {
+    /// Appends the policy of a file before anything is served, so that nothing is decided under another one.
+    fn put_in_force(&self, policy: &Path) -> anyhow::Result<()> {
+        let unusable = |error: std::io::Error| Usage(format!("--policy {}: {error}", policy.display()));
+        fs::metadata(policy).map_err(unusable)?;
+        // A policy that cannot be used is told before a directory that cannot.
+        file::ready(policy)?;
+        let mut desk = Local::new(self.events.clone());
+        let now = desk.policy()?.hash;
+        if let Some(ready) = file::keep(policy, &now, &Clock::system(), |line| desk.append(&[line]).map(drop))? {
+            ready.changed.iter().for_each(say);
+            say(format!("{} is the policy from now on, {}", policy.display(), ready.hash));
+        }
+        Ok(())
     }
 }
 
