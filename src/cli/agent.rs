@@ -181,10 +181,13 @@ fn quarantine(row: &Value, policy: &Policy) -> String {
         return format!("by {} {since}; only `runtape clear` ends it", figures::text(&held["actor"]));
     }
     format!(
-        "by {} {since}; ends at drawdown > {}, has {}",
+        "by {} {since}; ends at drawdown > {}, has {}, with no rule broken: Sharpe >= {} from {} rewards on, has {}",
         figures::text(&held["reason"]),
         figures::three(rules.clear_drawdown),
-        figures::short(&row["reward"]["drawdown"])
+        figures::short(&row["reward"]["drawdown"]),
+        figures::three(rules.sharpe_floor),
+        rules.sharpe_min_runs,
+        figures::short(&row["reward"]["sharpe"])
     )
 }
 
@@ -214,8 +217,8 @@ fn allocation(row: &Value, policy: &Policy) -> String {
     let share = &row["allocation"];
     let every = share["interval_min"].as_u64().map_or(String::new(), |min| format!(", one every {min} min"));
     let paper = if share["paper"] == true { ", on paper" } else { "" };
-    let runs = figures::count(&share["runs_per_period"]);
-    format!("{runs} runs per {} min{every}{paper}", policy.allocation.period_min)
+    let runs = figures::some(share["runs_per_period"].as_u64().unwrap_or(0) as usize, "run");
+    format!("{runs} per {} min{every}{paper}", policy.allocation.period_min)
 }
 
 #[cfg(test)]
@@ -264,8 +267,11 @@ figures     264 runs, 0 failed, $1.50; Sharpe 0.1, drawdown -1.8; PnL 93 bps ove
             "by ops\\u{7} since position 9 (2026-03-01T14:30:00Z); only `runtape clear` ends it"
         );
         let row = json!({ "quarantine": { "active": true, "reason": "drawdown", "since_position": 9, "since": null },
-                          "reward": { "drawdown": -55.3 } });
-        assert_eq!(quarantine(&row, &policy), "by drawdown since position 9 (-); ends at drawdown > -3, has -55.3");
+                          "reward": { "drawdown": -55.3, "sharpe": -0.1 } });
+        assert_eq!(
+            quarantine(&row, &policy),
+            "by drawdown since position 9 (-); ends at drawdown > -3, has -55.3, with no rule broken: Sharpe >= -0.05 from 100 rewards on, has -0.1"
+        );
         let row = json!({ "gate": { "state": "killed", "since_position": 4, "policy": "b3:658f8eabc4fbd5a5" } });
         assert_eq!(
             gate(&row, &policy.gates),

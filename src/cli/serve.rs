@@ -78,14 +78,16 @@ impl Serve {
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
         let token = self.listen.token()?;
-        if let Some(policy) = &self.policy {
-            self.put_in_force(policy)?;
-        }
+        let put = self.policy.as_deref().map_or(Ok(Vec::new()), |policy| self.put_in_force(policy))?;
         let config = Config { layout: layout.clone(), registry: REGISTRY, clock: Clock::system(), cadence };
         let server = Server::start(self.listen.address(), token, config)?;
-        let lit = beacon::light(&layout, server.address())
-            .with_context(|| format!("cannot write {}", layout.server().display()))?;
+        let lit = beacon::light(&layout, server.address());
+        if let Err(error) = &lit {
+            // Commands then need --server; the fleet needs the server more than that.
+            tracing::warn!("cannot write {}: {error}", layout.server().display());
+        }
         greet(&layout.dir, &server);
+        put.iter().for_each(say);
         server.run()?;
         drop(lit);
         say("stopped; everything is saved");
@@ -94,19 +96,19 @@ impl Serve {
 }
 
 impl Serve {
-    /// Appends the policy of a file before anything is served, so that nothing is decided under another one.
-    fn put_in_force(&self, policy: &Path) -> anyhow::Result<()> {
+    /// Appends the policy of a file before anything is served, so that nothing is decided under another one. Returns what
+    /// is to be told of it.
+    fn put_in_force(&self, policy: &Path) -> anyhow::Result<Vec<String>> {
         let unusable = |error: std::io::Error| Usage(format!("--policy {}: {error}", policy.display()));
         fs::metadata(policy).map_err(unusable)?;
         // A policy that cannot be used is told before a directory that cannot.
         file::ready(policy)?;
         let mut desk = Local::new(self.events.clone());
         let now = desk.policy()?.hash;
-        if let Some(ready) = file::keep(policy, &now, &Clock::system(), |line| desk.append(&[line]).map(drop))? {
-            ready.changed.iter().for_each(say);
-            say(format!("{} is the policy from now on, {}", policy.display(), ready.hash));
-        }
-        Ok(())
+        let put = file::keep(policy, &now, &Clock::system(), |line| desk.append(&[line]).map(drop))?;
+        let Some(mut ready) = put else { return Ok(Vec::new()) };
+        ready.changed.push(format!("{} is the policy from now on, {}", policy.display(), ready.hash));
+        Ok(ready.changed)
     }
 }
 

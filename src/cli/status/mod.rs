@@ -59,8 +59,8 @@ impl Status {
     /// A server that does not answer is the first problem there is.
     fn unreachable(&self, error: anyhow::Error) -> anyhow::Result<Found> {
         match error.downcast_ref::<DeskError>() {
-            Some(DeskError::Silent { .. }) => {
-                let problem = Problem::new(error.to_string(), "nobody may be trading by its verdicts: bring it back");
+            Some(DeskError::Silent { url, what, way_out }) => {
+                let problem = Problem::new(format!("the server {url} does not answer: {what}"), way_out);
                 self.print(&json!({ "fine": false, "problems": [problem], "corners": [] }), "")
             }
             _ => Err(error),

@@ -144,12 +144,12 @@ fn of_lines(state: &State, problems: &mut Vec<Problem>) {
         problems.push(Problem::new(what, "record the runs, or name the agent on the PnL line"));
     }
     if count("refused_control") > 0 {
-        let what = format!("{} control lines stand in streams of others", human::count(count("refused_control")));
+        let what = format!("{} in streams of others", figures::some(count("refused_control") as usize, "control line"));
         problems.push(Problem::new(what, "find out who tries to command the fleet; they were ignored"));
     }
     if malformed > 0 && share < MALFORMED_SHARE {
-        let verb = if malformed == 1 { "line" } else { "lines" };
-        problems.push(Problem::new(format!("{} {verb} could not be read", human::count(malformed)), rejects));
+        let lines = figures::some(malformed as usize, "line");
+        problems.push(Problem::new(format!("{lines} could not be read"), rejects));
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
             "1 agent is quarantined (q)",
             "50 of 1,000 lines could not be read (5 %)",
             "40 of 41 PnL lines wait for their runs",
-            "1 control lines stand in streams of others",
+            "1 control line in streams of others",
         ];
         assert_eq!(whats(Some(&health), &state), want);
     }
