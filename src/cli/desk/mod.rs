@@ -104,7 +104,7 @@ impl Answer {
     }
 }
 
-/// The state as `replay -o json` prints it, and the members of strategies as far as they were asked for.
+/// The state as `replay -o json` prints it.
 pub type State = Value;
 
 /// What a command asks of the fleet's book-keeping.
