@@ -52,6 +52,11 @@ impl Layout {
         self.own().join("lock")
     }
 
+    /// Where the server that holds the directory is reached.
+    pub fn server(&self) -> PathBuf {
+        self.own().join("server.json")
+    }
+
     pub fn stream(&self, name: &str) -> PathBuf {
         self.dir.join(format!("{name}.jsonl"))
     }

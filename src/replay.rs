@@ -38,10 +38,24 @@ pub fn replay(
     registry: &[Registration],
     replaced: Option<Arc<InForce>>,
     until: Until,
+    sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
+) -> Result<Replayed, ReplayError> {
+    let intake = replaced.map_or_else(|| Intake::new(Arc::default()), Intake::fixed);
+    replay_through(directory, registry, intake, until, sink)
+}
+
+/// The same through an intake that was prepared, to say where lines of certain streams came to stand.
+///
+/// # Errors
+/// As [`replay`].
+pub fn replay_through(
+    directory: &Directory,
+    registry: &[Registration],
+    mut intake: Intake,
+    until: Until,
     mut sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
 ) -> Result<Replayed, ReplayError> {
     let mut engine = Engine::new(registry);
-    let mut intake = replaced.map_or_else(|| Intake::new(Arc::default()), Intake::fixed);
     let mut decisions = 0;
     for source in directory.rounds(0)? {
         let done = read_round(&source?, &mut intake, until, &mut |batch| {

@@ -12,6 +12,8 @@ mod cli;
 mod crash;
 /// Bytes that are not what they were.
 mod damage;
+/// What operators order, and what comes of it.
+mod desk;
 /// The output for every sample, kept as files.
 mod golden;
 /// The server over real sockets.

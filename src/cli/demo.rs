@@ -12,6 +12,7 @@ use clap::Args;
 
 use super::{
     Found, Usage,
+    desk::beacon,
     serve::{Listen, log},
     simulate::{self, Shape},
 };
@@ -59,13 +60,17 @@ impl Demo {
             cadence: Cadence::default(),
             quarantine_file: None,
         };
-        let server = Server::start(self.listen.options()?, config)?;
+        let layout = config.layout.clone();
+        let server = Server::start(self.listen.options(None)?, config)?;
+        // Gone when the server has stopped.
+        let lit = beacon::light(&layout, server.address())?;
         tell(&server, &dir, self.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, rate) = (stop.clone(), self.rate);
         let writer =
             thread::spawn(move || simulate::live(&dir, &mut fleet, rate, None, &|| stopped.load(Ordering::Acquire)));
         server.run()?;
+        drop(lit);
         stop.store(true, Ordering::Release);
         if let Ok(written) = writer.join() {
             written?;

@@ -6,16 +6,33 @@ use std::{io, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
+    event::Action,
     layout::Layout,
     live::StartError,
     serve::{ServeError, TokensError},
     tape::OpenError,
 };
 
+/// Everything about one agent.
+mod agent;
+/// All agents, one line each.
+mod agents;
 /// Lines from standard input to a stream.
 mod append;
+/// What was spent, and what is left.
+mod budget;
+/// May this order be placed?
+mod check;
+/// What was decided, and goes on being decided.
+mod decisions;
 /// A simulated fleet, live, in a temporary directory.
 mod demo;
+/// One desk, through a server or in a directory.
+mod desk;
+/// Figures of a state as text.
+mod figures;
+/// What operators order.
+mod order;
 /// Thresholds: shown, checked, compared.
 mod policy;
 /// What reading commands share.
@@ -24,10 +41,14 @@ mod reading;
 mod replay;
 /// JSON Schemas of the lines.
 mod schema;
+/// Agents by what holds for them.
+mod select;
 /// The server.
 mod serve;
 /// Streams of a simulated fleet.
 mod simulate;
+/// What needs a person, the most urgent first.
+mod status;
 /// Lines in tape order.
 mod tail;
 /// Is the history intact?
@@ -54,7 +75,37 @@ enum Command {
     Tail(tail::Tail),
     /// Fold a directory and print the state, or every decision
     Replay(replay::Replay),
-    /// Show, check and compare policies
+    /// Say whether everything is fine, and if not, what to do first; exit 1 when something needs a person
+    Status(status::Status),
+    /// List all agents: who may trade, at what size, and why
+    Agents(agents::Agents),
+    /// Show all that is known of one agent
+    Agent(agent::Agent),
+    /// Print the last decisions with their numbers, and follow them
+    Decisions(decisions::Decisions),
+    /// Show what was spent and what is left, by day and by agent
+    Budget(budget::Budget),
+    /// Ask whether an agent may place an order; exit 1 when it may not
+    Check(check::Check),
+    /// Let nobody selected trade until resumed
+    Pause(order::Orders),
+    /// End a pause or a retirement
+    Resume(order::Orders),
+    /// Take agents off the market until cleared by an operator
+    Quarantine(order::Orders),
+    /// End a quarantine
+    Clear(order::Orders),
+    /// Stop agents or a strategy finally, until revived
+    Kill(order::Orders),
+    /// Bring the killed back as candidates, with nothing held against them
+    Revive(order::Orders),
+    /// Promote candidates
+    Promote(order::Orders),
+    /// Make candidates of the promoted; only an operator promotes them again
+    Demote(order::Orders),
+    /// Retire agents or a strategy: no more trades, no more series
+    Retire(order::Orders),
+    /// Show, check, compare and apply policies
     Policy(policy::PolicyCommand),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
@@ -121,6 +172,21 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Append(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Agents(command) => command.run(),
+        Command::Agent(command) => command.run(),
+        Command::Decisions(command) => command.run(),
+        Command::Budget(command) => command.run(),
+        Command::Check(command) => command.run(),
+        Command::Pause(orders) => orders.run(Action::Pause),
+        Command::Resume(orders) => orders.run(Action::Resume),
+        Command::Quarantine(orders) => orders.run(Action::Quarantine),
+        Command::Clear(orders) => orders.run(Action::Clear),
+        Command::Kill(orders) => orders.run(Action::Kill),
+        Command::Revive(orders) => orders.run(Action::Revive),
+        Command::Promote(orders) => orders.run(Action::Promote),
+        Command::Demote(orders) => orders.run(Action::Demote),
+        Command::Retire(orders) => orders.run(Action::Retire),
         Command::Policy(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),
@@ -130,6 +196,9 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
 
 /// 2 when what was typed is wrong, 3 when it could not be done.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(desk) = error.downcast_ref::<desk::DeskError>() {
+        return desk.exit_code();
+    }
     let open = match error.downcast_ref::<ServeError>() {
         Some(ServeError::NeedsToken(_)) => return 2,
         Some(ServeError::Start(StartError::Open(open))) => Some(open),

@@ -7,13 +7,17 @@ use std::{
 
 use clap::Args;
 
-use super::{Events, Found, Usage};
+use super::{
+    Events, Found, Usage,
+    desk::{Desk, Local, beacon},
+    policy::file,
+};
 use crate::{
     clock::Clock,
     consumers::REGISTRY,
     live::{Cadence, Config},
     render::human,
-    serve::{Access, Options, Server, Tokens},
+    serve::{Control, Options, Server, Tokens},
 };
 
 #[derive(Debug, Args)]
@@ -25,6 +29,13 @@ pub struct Serve {
     /// Seconds between snapshots, at least
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     snapshot_every: f64,
+    /// Policy file to put in force where another one is, and again at SIGHUP; the variables AGENT_DAILY_BUDGET_USD and AGENT_BUDGET_BUFFER_USD
+    /// go before what it says of the budget
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Where to write who is quarantined, for code that reads such a file [default: .runtape/quarantine.json]
+    #[arg(long, value_name = "FILE")]
+    quarantine_file: Option<PathBuf>,
 }
 
 /// Where a server listens, and who may ask.
@@ -43,26 +54,51 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// What a server is started with.
-    pub fn options(&self) -> anyhow::Result<Options> {
-        let Some((path, single)) = self.token_path() else {
-            return Ok(Options { address: self.listen, tokens: None, on_hangup: None });
-        };
-        let tokens = Tokens::read(&path, single)?;
-        let on_hangup = Box::new(move |access: &Access| match Tokens::read(&path, single) {
-            Ok(tokens) => {
-                access.replace(tokens);
-                tracing::info!("read the tokens {} again", path.display());
+    /// What a server is started with. At SIGHUP the tokens and the policy are read again.
+    pub fn options(&self, policy: Option<PathBuf>) -> anyhow::Result<Options> {
+        let path = self.token_path();
+        let tokens = path.as_ref().map(|(path, single)| Tokens::read(path, *single)).transpose()?;
+        let on_hangup = Box::new(move |control: &Control| {
+            if let Some((path, single)) = &path {
+                match Tokens::read(path, *single) {
+                    Ok(tokens) => {
+                        control.access.replace(tokens);
+                        tracing::info!("read the tokens {} again", path.display());
+                    }
+                    Err(error) => tracing::error!("{error}; the tokens stay as they were"),
+                }
             }
-            Err(error) => tracing::error!("{error}; the tokens stay as they were"),
+            if let Some(policy) = &policy {
+                reload(policy, control);
+            }
         });
-        Ok(Options { address: self.listen, tokens: Some(tokens), on_hangup: Some(on_hangup) })
+        Ok(Options { address: self.listen, tokens, on_hangup: Some(on_hangup) })
     }
 
     fn token_path(&self) -> Option<(PathBuf, bool)> {
         let single = self.token_file.clone().map(|path| (path, true));
         single.or_else(|| self.tokens.clone().map(|path| (path, false)))
     }
+}
+
+/// Puts the policy of a file in force where it says something else; one that cannot be used changes nothing, and is told.
+fn reload(policy: &Path, control: &Control) {
+    let append = |line| Ok(control.append(line)?);
+    let problem = match file::keep(policy, &control.policy_hash(), &Clock::system(), append) {
+        Ok(put) => {
+            if let Some(ready) = put {
+                tracing::info!("{} is the policy from now on, {}", policy.display(), ready.hash);
+            }
+            None
+        }
+        Err(error) => {
+            Some(format!("the policy {} cannot be used: {error:#}; the one before stays in force", policy.display()))
+        }
+    };
+    if let Some(problem) = &problem {
+        tracing::error!("{problem}");
+    }
+    control.note_policy(problem);
 }
 
 impl Serve {
@@ -73,18 +109,44 @@ impl Serve {
         log();
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
+        let options = self.listen.options(self.policy.clone())?;
+        let put = self.policy.as_deref().map_or(Ok(Vec::new()), |policy| self.put_in_force(policy))?;
         let config = Config {
             layout: layout.clone(),
             registry: REGISTRY,
             clock: Clock::system(),
             cadence,
-            quarantine_file: None,
+            quarantine_file: self.quarantine_file.clone(),
         };
-        let server = Server::start(self.listen.options()?, config)?;
+        let server = Server::start(options, config)?;
+        let lit = beacon::light(&layout, server.address());
+        if let Err(error) = &lit {
+            // Commands then need --server; the fleet needs the server more than that.
+            tracing::warn!("cannot write {}: {error}", layout.server().display());
+        }
         greet(&layout.dir, &server);
+        put.iter().for_each(say);
         server.run()?;
+        drop(lit);
         say("stopped; everything is saved");
         Ok(Found::Nothing)
+    }
+}
+
+impl Serve {
+    /// Appends the policy of a file before anything is served, so that nothing is decided under another one. Returns what
+    /// is to be told of it.
+    fn put_in_force(&self, policy: &Path) -> anyhow::Result<Vec<String>> {
+        let unusable = |error: std::io::Error| Usage(format!("--policy {}: {error}", policy.display()));
+        std::fs::metadata(policy).map_err(unusable)?;
+        // A policy that cannot be used is told before a directory that cannot.
+        file::ready(policy)?;
+        let mut desk = Local::new(self.events.clone());
+        let now = desk.policy()?.hash;
+        let put = file::keep(policy, &now, &Clock::system(), |line| desk.append(&[line]).map(drop))?;
+        let Some(mut ready) = put else { return Ok(Vec::new()) };
+        ready.changed.push(format!("{} is the policy from now on, {}", policy.display(), ready.hash));
+        Ok(ready.changed)
     }
 }
 

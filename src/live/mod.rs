@@ -179,6 +179,11 @@ impl Live {
         handle.map_or_else(Vec::new, |handle| handle.memory.of(cause))
     }
 
+    /// Keeps in mind what is wrong with the policy that should be in force; nothing when all is well.
+    pub fn note_policy(&self, problem: Option<String>) {
+        self.status.trouble(|troubles| troubles.policy = problem);
+    }
+
     /// Reads what is left, writes final snapshots, and ends all threads.
     pub fn stop(mut self) {
         if let Some(controls) = self.controls.take() {

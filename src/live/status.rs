@@ -57,6 +57,8 @@ pub struct Troubles {
     pub tailer: Option<String>,
     /// Files for others (`controls.json`, `quarantine.json`) that cannot be written just now.
     pub controls: BTreeMap<PathBuf, String>,
+    /// The policy that should be in force cannot be used.
+    pub policy: Option<String>,
     /// Files that cannot be followed.
     pub files: Vec<Problem>,
     pub resets: BTreeMap<ResetReason, u64>,

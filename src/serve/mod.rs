@@ -18,7 +18,7 @@ mod tokens;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use thiserror::Error;
@@ -30,7 +30,7 @@ use tokio::{
 pub use guard::Access;
 pub use tokens::{Tokens, TokensError};
 
-use crate::live::{Config, Live, StartError, Started};
+use crate::live::{AppendError, Config, Live, OwnStream, StartError, Started};
 
 /// The server cannot start.
 #[derive(Debug, Error)]
@@ -48,7 +48,39 @@ pub enum ServeError {
 }
 
 /// What is done at SIGHUP: whatever is read from files is read again.
-pub type OnHangup = Box<dyn Fn(&Access) + Send + Sync>;
+pub type OnHangup = Box<dyn Fn(&Control) + Send + Sync>;
+
+/// A hold on a running server, for what is read again while it runs.
+pub struct Control {
+    pub access: Arc<Access>,
+    live: Weak<Live>,
+}
+
+impl Control {
+    /// The hash of the policy in force.
+    pub fn policy_hash(&self) -> String {
+        self.live.upgrade().map_or_else(String::new, |live| live.status().policy().hash.clone())
+    }
+
+    /// Appends a line to the control stream, and waits until it is sealed.
+    ///
+    /// # Errors
+    /// It was not appended.
+    pub fn append(&self, line: String) -> Result<(), AppendError> {
+        let (reply, answer) = std::sync::mpsc::channel();
+        let live = self.live.upgrade().ok_or(AppendError::Stopped)?;
+        live.append(OwnStream::Control, vec![line], move |result| drop(reply.send(result)));
+        drop(live);
+        answer.recv().unwrap_or(Err(AppendError::Stopped)).map(drop)
+    }
+
+    /// Keeps in mind what is wrong with the policy that should be in force; nothing when all is well.
+    pub fn note_policy(&self, problem: Option<String>) {
+        if let Some(live) = self.live.upgrade() {
+            live.note_policy(problem);
+        }
+    }
+}
 
 /// Where a server listens, whom it answers, and what it does beside.
 pub struct Options {
@@ -114,7 +146,8 @@ impl Server {
         let live = app.live.clone();
         let app = routes::App::new(app);
         if let (Some(hangup), Some(call)) = (signals.hangup.take(), on_hangup) {
-            runtime.spawn(hangups(hangup, app.access.clone(), call.into()));
+            let control = Control { access: app.access.clone(), live: Arc::downgrade(&live) };
+            runtime.spawn(hangups(hangup, Arc::new(control), call.into()));
         }
         runtime
             .block_on(async {
@@ -136,10 +169,10 @@ impl Server {
 }
 
 /// Calls back at each SIGHUP; on a thread of its own, since it reads files.
-async fn hangups(mut hangup: Signal, access: Arc<Access>, call: Arc<dyn Fn(&Access) + Send + Sync>) {
+async fn hangups(mut hangup: Signal, control: Arc<Control>, call: Arc<dyn Fn(&Control) + Send + Sync>) {
     while hangup.recv().await.is_some() {
-        let (access, call) = (access.clone(), call.clone());
-        let _ = tokio::task::spawn_blocking(move || call(&access)).await;
+        let (control, call) = (control.clone(), call.clone());
+        let _ = tokio::task::spawn_blocking(move || call(&control)).await;
     }
 }
 

@@ -56,6 +56,12 @@ impl Lock {
         writeln!(file, "{}", std::process::id()).map_err(io_error)?;
         Ok(Lock { _file: file })
     }
+
+    /// Whether somebody holds the lock at `path` just now; nothing is made or written.
+    pub fn is_held(path: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    }
 }
 
 #[cfg(test)]
@@ -69,7 +75,9 @@ mod tests {
         let first = Lock::take(&path).expect("nobody holds it");
         let told = Lock::take(&path).expect_err("it is held").to_string();
         assert!(told.contains(&format!("pid {}", std::process::id())), "{told}");
+        assert!(Lock::is_held(&path));
         drop(first);
+        assert!(!Lock::is_held(&path) && !Lock::is_held(&dir.path().join("nothing")));
         Lock::take(&path).expect("it was released");
     }
 }

@@ -90,6 +90,11 @@ impl Directory {
         &self.layout
     }
 
+    /// Whether there are lines past the end of the tape.
+    pub fn has_unsealed(&self) -> bool {
+        !self.tail.extents.is_empty()
+    }
+
     /// The sealed rounds from number `from` on, then the virtual one.
     ///
     /// # Errors

@@ -160,7 +160,7 @@ async fn answer(app: &App, action: Action, positions: &[u64]) -> Result<Response
     if refused == commands.len() {
         let first = |name: &str| commands.first().map_or(Value::Null, |c| c["decision"]["reason"][name].clone());
         let rule = first("rule");
-        let message = format!("the command was refused: {}", rule.as_str().unwrap_or("see its decision"));
+        let message = rule.as_str().unwrap_or("see the reason of its decision").to_owned();
         let way_out = first("way_out").as_str().unwrap_or("see the reason of its decision").to_owned();
         return Err(ApiError::new(409, "refused", message, way_out).with("commands", commands));
     }

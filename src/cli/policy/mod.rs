@@ -1,13 +1,16 @@
+/// The file of a policy that is to be put in force.
+pub mod file;
+
 use std::{collections::BTreeMap, fs, io::Write, path::PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Found, Usage, reading};
+use super::{Found, Usage, desk::Way, order, reading};
 use crate::{
     policy::{self, PROFILES, Policy},
-    render::Table,
+    render::{Table, human},
 };
 
 #[derive(Debug, Args)]
@@ -23,6 +26,11 @@ enum Verb {
         /// A policy file, or the name of a profile
         #[arg(default_value = "seed")]
         policy: String,
+        /// The one in force, of a server or a directory
+        #[arg(long, conflicts_with = "policy")]
+        in_force: bool,
+        #[command(flatten)]
+        way: Way,
     },
     /// Say whether a policy file can be used, and what is wrong with it
     Check { file: PathBuf },
@@ -33,14 +41,33 @@ enum Verb {
         /// A policy file, or the name of a profile
         to: String,
     },
+    /// Put a policy file in force from now on; the variables AGENT_DAILY_BUDGET_USD and AGENT_BUDGET_BUFFER_USD go before
+    /// what it says of the budget
+    Apply(Apply),
+}
+
+#[derive(Debug, Args)]
+struct Apply {
+    #[command(flatten)]
+    way: Way,
+    file: PathBuf,
+    /// Why; it stands in the log for ever
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Who applies it (default: the user of this machine; a server goes by the token)
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Show what would change, and do nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl PolicyCommand {
     pub fn run(self) -> anyhow::Result<Found> {
         let mut out = reading::stdout();
         match self.verb {
-            Verb::Show { policy } => {
-                let policy = read(&policy)?;
+            Verb::Show { policy, in_force, way } => {
+                let policy = if in_force { way.open()?.policy()?.policy } else { read(&policy)? };
                 writeln!(out, "# {}", policy.hash())?;
                 write!(out, "{}", toml::to_string(&policy)?)?;
             }
@@ -49,22 +76,56 @@ impl PolicyCommand {
                 writeln!(out, "{} is a policy, {}", file.display(), policy.hash())?;
             }
             Verb::Diff { from, to } => {
-                let (a, b) = (leaves(&read(&from)?)?, leaves(&read(&to)?)?);
-                let mut table = Table::new(&["threshold", &from, &to]);
-                let shown = |value: Option<&Value>| value.map_or("-".to_owned(), Value::to_string);
-                for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
-                    if a.get(key) != b.get(key) {
-                        table.row(vec![key.clone(), shown(a.get(key)), shown(b.get(key))]);
-                    }
-                }
+                let table = difference((&from, &read(&from)?), (&to, &read(&to)?))?;
                 write!(out, "{}", table.render(reading::color()))?;
                 out.flush()?;
                 return Ok(if table.is_empty() { Found::Nothing } else { Found::Something });
             }
+            Verb::Apply(apply) => apply.run(&mut out)?,
         }
         out.flush()?;
         Ok(Found::Nothing)
     }
+}
+
+impl Apply {
+    fn run(self, out: &mut impl Write) -> anyhow::Result<()> {
+        let ready = file::ready(&self.file)?;
+        for changed in &ready.changed {
+            eprintln!("runtape: {changed}");
+        }
+        let mut desk = self.way.open()?;
+        let now = desk.policy()?;
+        let name = self.file.display().to_string();
+        if now.hash == ready.hash {
+            writeln!(out, "{} is in force already, {}", human::visible(&name), ready.hash)?;
+            return Ok(());
+        }
+        let table = difference(("in force", &now.policy), (&name, &ready.policy))?;
+        write!(out, "{}", table.render(reading::color()))?;
+        if self.dry_run {
+            writeln!(out, "nothing was done; {} would be in force", ready.hash)?;
+            return Ok(());
+        }
+        out.flush()?;
+        let at = desk.enforce(&ready.toml, &order::actor(self.actor.as_deref()), self.reason.as_deref())?;
+        let at = at.map_or(String::new(), |at| format!(" from position {at} on"));
+        writeln!(out, "{} is in force{at}", ready.hash)?;
+        Ok(())
+    }
+}
+
+/// The thresholds that differ between two named policies.
+fn difference(from: (&str, &Policy), to: (&str, &Policy)) -> anyhow::Result<Table> {
+    let (a, b) = (leaves(from.1)?, leaves(to.1)?);
+    let mut table = Table::new(&["threshold", from.0, to.0]);
+    let shown = |value: Option<&Value>| value.map_or("-".to_owned(), Value::to_string);
+    for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+        if a.get(key) != b.get(key) {
+            table.row(vec![key.clone(), shown(a.get(key)), shown(b.get(key))]);
+        }
+    }
+    Ok(table)
 }
 
 /// A policy by the name of its profile or of its file.

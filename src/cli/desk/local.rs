@@ -1,0 +1,227 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, anyhow};
+use serde_json::{Map, Value, json};
+
+use super::{Answer, Desk, InForceNow, Order, State};
+use crate::{
+    cli::{
+        Events,
+        reading::{self, Progress},
+    },
+    clock::Clock,
+    consumers::REGISTRY,
+    decision::DecisionLine,
+    event::control::{self, Mint},
+    fold::{Batch, Emitted, Intake, Registration, intake::CONTROL_STREAM, lines::Outcome},
+    render::state::{self, Asked, Head, Part},
+    replay::{Replayed, replay_through},
+    store::{
+        Lock,
+        decisions::{self, Filter, Source},
+    },
+    streams::Appender,
+    tape::Until,
+};
+
+/// Between two looks at the decisions files.
+const POLL: Duration = Duration::from_millis(250);
+const PAGE: usize = 1000;
+
+/// A desk in the directory itself: the right to write its files is the authority, a replay gives the answers.
+pub struct Local {
+    events: Events,
+    clock: Clock,
+}
+
+/// An appended line on the tape.
+struct Stands {
+    position: u64,
+    outcome: Outcome,
+    /// What was decided at its position.
+    decisions: Vec<DecisionLine>,
+}
+
+impl Local {
+    pub fn new(events: Events) -> Local {
+        Local { events, clock: Clock::system() }
+    }
+
+    fn fold(
+        &self,
+        registry: &[Registration],
+        track: bool,
+        sink: impl FnMut(&Batch, Vec<Emitted>),
+    ) -> anyhow::Result<Replayed> {
+        let directory = reading::open(&self.events)?;
+        let mut intake = Intake::new(Arc::default());
+        if track {
+            intake.track(&[CONTROL_STREAM]);
+        }
+        let bar = Progress::new(None, "replaying", false);
+        let mut sink = sink;
+        let replayed = replay_through(&directory, registry, intake, Until::End, |batch, emitted, _| {
+            bar.inc(batch.next - batch.first);
+            sink(batch, emitted);
+        })?;
+        bar.finish();
+        Ok(replayed)
+    }
+
+    /// Appends lines to the control stream and says where they begin. The lock is held meanwhile, so that no server
+    /// starts in between.
+    ///
+    /// # Errors
+    /// Somebody holds the directory, or the file cannot be written.
+    pub fn append(&self, lines: &[String]) -> anyhow::Result<Vec<u64>> {
+        let layout = self.events.layout();
+        let _lock = Lock::take(&layout.lock())?;
+        let mut appender = Appender::own(layout.stream(CONTROL_STREAM));
+        let appended = appender.append(lines).and_then(|written| appender.sync().map(|()| written.offsets));
+        appended.with_context(|| {
+            format!("cannot append to {}; nothing is certain to be in force", appender.path().display())
+        })
+    }
+
+    /// Appends lines, and says where each came to stand and what was decided there.
+    fn carry_out(&self, lines: &[String], registry: &[Registration]) -> anyhow::Result<Vec<Stands>> {
+        let offsets = self.append(lines)?;
+        let mut stands: BTreeMap<u64, Stands> = BTreeMap::new();
+        self.fold(registry, true, |batch, emitted| {
+            // An older file of the stream may have a line at the same offset: the last one is ours.
+            for placed in batch.placed.iter().filter(|placed| offsets.contains(&placed.offset)) {
+                let at = emitted.iter().filter(|emitted| emitted.decision.cause == placed.position);
+                let decisions = at.map(Emitted::line).collect();
+                let position = placed.position;
+                stands.insert(placed.offset, Stands { position, outcome: placed.outcome, decisions });
+            }
+        })?;
+        let lost = || anyhow!("the appended line is not on the tape: run `runtape verify`");
+        offsets.iter().map(|offset| stands.remove(offset).ok_or_else(lost)).collect()
+    }
+
+    fn mint<'a>(&self, event_id: &'a str) -> Mint<'a> {
+        Mint { event_id, ts: self.clock.now() }
+    }
+
+    fn sources(&self) -> Vec<Source> {
+        let layout = self.events.layout();
+        REGISTRY.iter().map(|r| Source { consumer: r.name, path: layout.decisions(r.name) }).collect()
+    }
+}
+
+impl Stands {
+    /// The decision of a consumer at its position, without those that other consumers made there.
+    fn answer(&self, consumer: &str) -> anyhow::Result<Answer> {
+        let decision = self.decisions.iter().find(|decision| decision.consumer == consumer);
+        let decision = decision.map(serde_json::to_value).transpose()?;
+        match (&decision, self.outcome) {
+            (None, Outcome::Duplicate) | (Some(_), _) => Ok(Answer { position: Some(self.position), decision }),
+            (None, outcome) => Err(anyhow!(
+                "the line at position {} was taken for {} and decided nothing: run `runtape tail -n 1 --kind malformed`",
+                self.position,
+                outcome.name()
+            )),
+        }
+    }
+}
+
+/// Whether a decision passes a filter.
+fn passes(filter: &Filter, line: &DecisionLine) -> bool {
+    let is = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
+    is(&filter.consumer, &line.consumer)
+        && is(&filter.subject, &line.subject)
+        && is(&filter.subject_kind, &line.subject_kind)
+        && is(&filter.verdict, &line.verdict)
+        && line.cause >= filter.from
+        && filter.to.is_none_or(|to| line.cause < to)
+}
+
+impl Desk for Local {
+    fn state(&mut self) -> anyhow::Result<State> {
+        let Replayed { engine, intake, .. } = self.fold(REGISTRY, false, |_, _| {})?;
+        let asked = Asked::All(intake.tape_time());
+        let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
+        let state = state::State::new(Head::of(&intake), parts, &asked, intake.subjects());
+        Ok(state.json().into())
+    }
+
+    fn policy(&mut self) -> anyhow::Result<InForceNow> {
+        // Policies come from the lines alone: no consumer is needed to find the last one.
+        let replayed = self.fold(&[], false, |_, _| {})?;
+        let in_force = replayed.intake.policy();
+        Ok(InForceNow { hash: in_force.hash.clone(), policy: in_force.policy.clone() })
+    }
+
+    fn health(&mut self) -> anyhow::Result<Option<Value>> {
+        Ok(None)
+    }
+
+    fn newest(&mut self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Value>> {
+        let directory = reading::open(&self.events)?;
+        if directory.rounds > 0 && !directory.has_unsealed() {
+            let page = decisions::newest(&self.sources(), filter, limit)?;
+            return Ok(page.found.iter().map(|found| serde_json::from_str(&found.text)).collect::<Result<_, _>>()?);
+        }
+        let mut last: VecDeque<DecisionLine> = VecDeque::new();
+        self.fold(REGISTRY, false, |_, emitted| {
+            last.extend(emitted.iter().map(Emitted::line).filter(|line| passes(filter, line)));
+            last.drain(..last.len().saturating_sub(limit));
+        })?;
+        Ok(last.iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
+    }
+
+    fn follow(&mut self, filter: &Filter, each: &mut dyn FnMut(Value) -> io::Result<()>) -> anyhow::Result<()> {
+        let sources = self.sources();
+        let mut after = decisions::newest(&sources, &Filter::default(), 1)?.found.pop().map(|found| found.at);
+        loop {
+            let page = decisions::page(&sources, filter, after.as_ref(), PAGE)?;
+            for found in page.found {
+                each(serde_json::from_str(&found.text)?)?;
+                after = Some(found.at);
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => thread::sleep(POLL),
+            }
+        }
+    }
+
+    fn order(&mut self, orders: &[Order]) -> anyhow::Result<Vec<Answer>> {
+        let line = |order: &Order| {
+            let mint = self.mint(&order.event_id);
+            control::command(mint, order.action, order.subject.about(), &order.actor, order.reason.as_deref())
+        };
+        let stands = self.carry_out(&orders.iter().map(line).collect::<Vec<_>>(), REGISTRY)?;
+        stands.iter().zip(orders).map(|(stands, order)| stands.answer(order.action.consumer())).collect()
+    }
+
+    fn check(&mut self, fields: Map<String, Value>) -> anyhow::Result<Value> {
+        let event_id = uuid::Uuid::new_v4().to_string();
+        let stands = self.carry_out(&[control::check(self.mint(&event_id), fields)], REGISTRY)?;
+        let first = stands.first().ok_or_else(|| anyhow!("the check is not on the tape"))?;
+        let answer = first.answer("desk")?;
+        let decision = answer.decision.clone().unwrap_or_default();
+        let reason = &decision["reason"];
+        Ok(json!({
+            "verdict": answer.verdict(),
+            "position": answer.position,
+            "reasons": reason["reasons"],
+            "size_multiplier": reason["size_multiplier"],
+            "mode": reason["mode"],
+            "decision": decision,
+        }))
+    }
+
+    fn enforce(&mut self, toml: &str, actor: &str, reason: Option<&str>) -> anyhow::Result<Option<u64>> {
+        let event_id = uuid::Uuid::new_v4().to_string();
+        let stands = self.carry_out(&[control::policy(self.mint(&event_id), toml, actor, reason)], &[])?;
+        Ok(stands.first().map(|stands| stands.position))
+    }
+}

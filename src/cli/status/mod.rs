@@ -1,0 +1,133 @@
+//! Is everything fine, and if not, what first.
+
+/// Where a policy leaves agents no way forward.
+mod corners;
+/// What is wrong, the most urgent first.
+mod problems;
+
+use std::io::Write;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::problems::Problem;
+use super::{
+    Found, Output,
+    desk::{DeskError, InForceNow, State, Way},
+    figures, reading,
+};
+use crate::render::human;
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    way: Way,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+}
+
+impl Status {
+    pub fn run(self) -> anyhow::Result<Found> {
+        let mut desk = match self.way.open() {
+            Ok(desk) => desk,
+            Err(error) => return self.unreachable(error),
+        };
+        let looked = desk.health().and_then(|health| Ok((health, desk.state()?, desk.policy()?)));
+        let (health, state, policy) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.unreachable(error),
+        };
+        let problems = problems::all(health.as_ref(), &state);
+        let corners = corners::all(&state, &policy.policy);
+        let report = json!({
+            "fine": problems.is_empty() && corners.is_empty(),
+            "problems": problems,
+            "corners": corners,
+            "served": health.is_some(),
+            "position": state["position"],
+            "tape_time": state["tape_time"],
+            "policy": policy.hash,
+            "agents": problems::tally(&state),
+            "budget": state["budget"],
+            "lines": state["lines"],
+            "waiting": state["waiting"],
+        });
+        self.print(&report, &summary(health.as_ref(), &state, &policy))
+    }
+
+    /// A server that does not answer is the first problem there is.
+    fn unreachable(&self, error: anyhow::Error) -> anyhow::Result<Found> {
+        match error.downcast_ref::<DeskError>() {
+            Some(DeskError::Silent { url, what, way_out }) => {
+                let problem = Problem::new(format!("the server {url} does not answer: {what}"), way_out);
+                self.print(&json!({ "fine": false, "problems": [problem], "corners": [] }), "")
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn print(&self, report: &Value, summary: &str) -> anyhow::Result<Found> {
+        let mut out = reading::stdout();
+        match self.output {
+            Output::Text => write!(out, "{}{summary}", words(report))?,
+            Output::Jsonl => writeln!(out, "{report}")?,
+            Output::Json => {
+                serde_json::to_writer_pretty(&mut out, report)?;
+                writeln!(out)?;
+            }
+        }
+        out.flush()?;
+        Ok(if report["fine"] == true { Found::Nothing } else { Found::Something })
+    }
+}
+
+/// The problems one by one, then the corners, or that there are none.
+fn words(report: &Value) -> String {
+    let list = |key: &str| report[key].as_array().cloned().unwrap_or_default();
+    let (problems, corners) = (list("problems"), list("corners"));
+    let mut text = String::new();
+    for (number, problem) in problems.iter().enumerate() {
+        let (what, way_out) = (figures::text(&problem["what"]), figures::text(&problem["way_out"]));
+        text += &format!("{}. {what}: {way_out}\n", number + 1);
+    }
+    for corner in &corners {
+        text += &format!("policy: {}\n", figures::text(corner));
+    }
+    if text.is_empty() { "everything is fine\n".to_owned() } else { text }
+}
+
+/// Where things stand, in a few lines.
+fn summary(health: Option<&Value>, state: &State, policy: &InForceNow) -> String {
+    let tally = problems::tally(state);
+    let of = |name: &str| format!("{} {name}", figures::count(&tally[name]));
+    let words = ["allow", "deny", "promoted", "killed", "quarantined"].map(of).join(", ");
+    let durable = health.map_or("no server".to_owned(), |health| format!("durable to {}", health["durable"]));
+    let version = health
+        .and_then(|health| health["version"].as_str())
+        .map_or(String::new(), |version| format!(", server {}", human::visible(version)));
+    format!(
+        "\nposition {} ({durable}{version}), tape time {}\nagents {}: {words}\nbudget {} left of {}\npolicy {}\n",
+        state["position"],
+        figures::moment(&state["tape_time"]),
+        figures::count(&tally["all"]),
+        figures::usd(&state["budget"]["remaining_usd"]),
+        figures::usd(&state["budget"]["daily_usd"]),
+        human::visible(&policy.hash),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_come_in_order_and_fine_is_fine() {
+        let report = json!({
+            "problems": [ { "what": "the fleet is paused", "way_out": "resume it" } ],
+            "corners": ["a\u{7} cannot recover"],
+        });
+        assert_eq!(words(&report), "1. the fleet is paused: resume it\npolicy: a\\u{7} cannot recover\n");
+        assert_eq!(words(&json!({ "problems": [], "corners": [] })), "everything is fine\n");
+    }
+}
