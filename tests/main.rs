@@ -14,6 +14,8 @@ mod damage;
 mod golden;
 /// The server over real sockets.
 mod http;
+/// What other programs recorded.
+mod import;
 /// The laws of the fold.
 mod laws;
 /// The running fold from inside: what it appends, shows and permits.

@@ -11,6 +11,8 @@ use crate::{layout::Layout, live::StartError, serve::ServeError, tape::OpenError
 mod append;
 /// A simulated fleet, live, in a temporary directory.
 mod demo;
+/// Records of other programs to a stream.
+mod import;
 /// Thresholds: shown, checked, compared.
 mod policy;
 /// What reading commands share.
@@ -45,6 +47,8 @@ enum Command {
     Demo(demo::Demo),
     /// Append lines from standard input to a stream: validated, one write each, synced
     Append(append::Append),
+    /// Append what other programs recorded: JSON, CSV, freqtrade, LiteLLM, Langfuse
+    Import(import::Import),
     /// Print lines in tape order, and follow them
     Tail(tail::Tail),
     /// Fold a directory and print the state, or every decision
@@ -114,6 +118,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Append(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Policy(command) => command.run(),
