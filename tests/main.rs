@@ -10,6 +10,8 @@ mod cli;
 mod crash;
 /// Bytes that are not what they were.
 mod damage;
+/// The documentation, typed.
+mod docs;
 /// The output for every sample, kept as files.
 mod golden;
 /// The server over real sockets.
