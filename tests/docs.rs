@@ -90,15 +90,3 @@ fn what_the_documentation_says_to_type_works() {
     }
     assert!(typed_blocks >= 6, "only {typed_blocks} blocks were found");
 }
-
-/// The tests of the Python module, with the Python there is.
-#[test]
-fn the_python_client_keeps_its_promises() {
-    let output = Command::new("python3")
-        .args(["-W", "error", "-m", "unittest"])
-        .current_dir(repository("ops/clients"))
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .output()
-        .expect("python3 is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}

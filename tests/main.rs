@@ -6,6 +6,8 @@ mod architecture;
 mod cast;
 /// What people type, and what they are told.
 mod cli;
+/// What producers take along, against the real server.
+mod clients;
 /// What kills and failures leave.
 mod crash;
 /// Bytes that are not what they were.

@@ -342,3 +342,6 @@ impl Trace {
 
 /// Some of the tokens have no cost.
 struct Unpriced;
+
+#[cfg(test)]
+mod tests;

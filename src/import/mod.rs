@@ -27,3 +27,6 @@ pub use draft::{Draft, Drafts, Refusal};
 pub use mapping::Mapping;
 pub use path::Path;
 pub use records::{Format, Record, Records};
+
+#[cfg(test)]
+mod tests;
