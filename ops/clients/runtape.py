@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import json
 import logging
 import math
@@ -28,14 +29,13 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, TypeVar, Union, cast
 
 __all__ = ["Recorder", "Run", "Permission", "Reservation", "may_trade", "RecordingError"]
 
 log = logging.getLogger("runtape")
 Json = Dict[str, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
-_NAME_BYTES = 128
 
 
 class RecordingError(Exception):
@@ -145,7 +145,8 @@ class Run:
 
 class Recorder:
     """Writes lines into an events directory, to a server, or both: with a ``url`` and an ``events_dir`` the server is
-    asked first, and what it does not take is spooled into the directory, where it finds it."""
+    asked first, and what it does not take is spooled into the directory, where it finds it. A request waits for the
+    disk, and for ``timeout`` at most: a loop that must not wait gives the directory only."""
 
     def __init__(
         self,
@@ -180,8 +181,8 @@ class Recorder:
 
     def run(self, agent: str, strategy: Optional[str] = None, model: Optional[str] = None,
             run_id: Optional[str] = None) -> "_Running":
-        """A context manager that yields a :class:`Run`, and a decorator whose function may take it as ``run=``. It
-        measures the time, and writes exactly one line, also when the body raises (which goes on raising)."""
+        """A context manager that yields a :class:`Run`, and a decorator whose function (``async`` or not) may take it
+        as ``run=``. It measures the time, and writes exactly one line, also when the body raises, which goes on."""
         return _Running(self, agent, strategy, model, run_id)
 
     def signal(self, agent: str, symbol: str, direction: str, score: Optional[float] = None, **fields: Any) -> bool:
@@ -354,7 +355,9 @@ def _reason(error: BaseException) -> str:
         return "http_%d" % error.code
     if isinstance(error, OSError):
         return "unreachable"
-    return "bad_answer" if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)) else type(error).__name__
+    if isinstance(error, (ValueError, KeyError, TypeError, AttributeError)):
+        return "bad_answer"
+    return type(error).__name__
 
 
 def _why(decision: Any) -> str:
@@ -398,7 +401,7 @@ class _Running(contextlib.ContextDecorator):
             if kind is None:
                 raise
 
-    def __call__(self, function: Function) -> Function:  # type: ignore[override]
+    def __call__(self, function: Function) -> Function:
         """A run of its own for each call; the function gets it where it has a parameter ``run``."""
         code = getattr(function, "__code__", None)
         names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] if code is not None else ()
@@ -410,4 +413,11 @@ class _Running(contextlib.ContextDecorator):
                     kwargs.setdefault("run", run)
                 return function(*args, **kwargs)
 
-        return recorded  # type: ignore[return-value]
+        @functools.wraps(function)
+        async def recorded_async(*args: Any, **kwargs: Any) -> Any:
+            with _Running(*self._make) as run:
+                if "run" in names:
+                    kwargs.setdefault("run", run)
+                return await function(*args, **kwargs)
+
+        return cast(Function, recorded_async if inspect.iscoroutinefunction(function) else recorded)

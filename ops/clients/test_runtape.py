@@ -1,6 +1,7 @@
 """Tests of runtape.py: ``python3 -m unittest`` in this directory. A tiny server stands for the real one."""
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import logging
@@ -107,6 +108,21 @@ class Directory(Case):
         self.assertEqual((2, "Decides."), (decide(2), decide.__doc__))
         self.assertEqual([0, 1, 2], [line["reward"] for line in self.lines()])
         self.assertEqual(3, len({line["run_id"] for line in self.lines()}))
+
+    def test_a_coroutine_is_measured_to_its_end(self) -> None:
+        recorder = self.recorder(events_dir=self.dir)
+
+        @recorder.run("a")
+        async def decide(run: Any = None) -> int:
+            await asyncio.sleep(0.02)
+            run.reward(1)
+            raise TimeoutError
+
+        with self.assertRaises(TimeoutError):
+            asyncio.run(decide())
+        line = self.lines()[0]
+        self.assertEqual((1, "TimeoutError", 1), (line["errors"], line["error_type"], line["reward"]))
+        self.assertGreaterEqual(line["latency_ms"], 15)
 
     def test_signals_and_profits(self) -> None:
         recorder = self.recorder(events_dir=self.dir, stream="desk")
@@ -227,7 +243,8 @@ class Http(Case):
         self.assertTrue(recorder.reserve("a", "r", 0.5))
         refused = {"granted": False, "decision": {"verdict": "denied", "reason": {"rule": "budget"}}}
         server.answers["/api/v1/reservations"] = (200, refused)
-        self.assertEqual((False, "budget"), (bool(recorder.reserve("a", "r", 0.5)), recorder.reserve("a", "r", 1).reason))
+        reservation = recorder.reserve("a", "r", 0.5)
+        self.assertEqual((False, "budget"), (bool(reservation), reservation.reason))
         server.answers["/api/v1/reservations"] = (200, {"granted": "true"})
         self.assertFalse(recorder.reserve("a", "r", 0.5))
         self.assertFalse(self.recorder(url="http://127.0.0.1:1").reserve("a", "r", 0.5))
@@ -242,13 +259,17 @@ class Controls(Case):
         path = os.path.join(self.dir, "controls.json")
         later, row = time.time() + 60, {"verdict": "allow", "live": True, "size_multiplier": 0.5}
         good = {"valid_until": later, "agents": {"a": row}}
+
+        def rows(row: Dict[str, Any]) -> str:
+            return json.dumps({**good, "agents": {"a": row}})
+
         for text, verdict, reason in [
             (json.dumps(good), "allow", None),
             (json.dumps({**good, "valid_until": time.time() - 1}), "deny", "controls_expired"),
             (json.dumps({**good, "agents": {"b": row}}), "deny", "unknown_agent"),
-            (json.dumps({**good, "agents": {"a": {**row, "verdict": "hold", "reasons": ["behind"]}}}), "hold", "behind"),
-            (json.dumps({**good, "agents": {"a": {"verdict": "allow"}}}), "deny", "controls_unreadable"),
-            (json.dumps({**good, "agents": {"a": {**row, "size_multiplier": math.nan}}}), "deny", "controls_unreadable"),
+            (rows({**row, "verdict": "hold", "reasons": ["behind"]}), "hold", "behind"),
+            (rows({"verdict": "allow"}), "deny", "controls_unreadable"),
+            (rows({**row, "size_multiplier": math.nan}), "deny", "controls_unreadable"),
             (json.dumps({**good, "valid_until": math.nan}), "deny", "controls_expired"),
             (json.dumps({**good, "valid_until": "soon"}), "deny", "controls_unreadable"),
             ("[]", "deny", "controls_unreadable"),
