@@ -74,6 +74,8 @@ struct Trace {
     latency_ms: Option<f64>,
     /// What the trace says of itself.
     own: Usage,
+    /// Its errors by its own words; unknown of a trace that has neither them nor observations.
+    errors: Option<f64>,
     observations: BTreeMap<String, Observation>,
     reward: Option<(Nanos, f64)>,
     /// Whether anything but scores was seen.
@@ -142,6 +144,8 @@ fn sort_in(
     trace.session = all.text(head, &SESSION).or(trace.session.take());
     trace.latency_ms = all.number(head, &["latency"]).map(|seconds| value::times(seconds, 1000.0));
     trace.own = usage(all, head);
+    let level = all.text(head, &["level"]).map(|level| f64::from(u8::from(level.eq_ignore_ascii_case("ERROR"))));
+    trace.errors = all.number(head, &["errorCount", "error_count"]).or(level);
     let agent = options.agent_from.as_deref().and_then(|path| all.text(head, &[path]));
     trace.agent = agent.or(trace.agent.take());
     for list in ["observations", "scores"] {
@@ -263,7 +267,8 @@ impl Trace {
         self.times(&mut draft);
         self.counts(&mut draft, options, unpriced);
         let errors = self.leaves(|seen| seen.failed);
-        draft.set(Id::Errors, errors.len(), "level");
+        let counted = (!self.observations.is_empty()).then_some(errors.len() as f64).or(self.errors);
+        draft.set_some(Id::Errors, counted.map(value::of_number), "level");
         draft.set_some(Id::ErrorType, errors.iter().find_map(|seen| seen.error_type.as_deref()), "statusMessage");
         let score = options.reward_score.as_deref().unwrap_or_default();
         draft.set_some(Id::Reward, self.reward.map(|(_, value)| value::of_number(value)), &format!("scores {score}"));

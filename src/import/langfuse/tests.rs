@@ -62,3 +62,17 @@ fn classes_of_tokens_are_summed_unless_the_total_says_that_they_overlap() {
     let characters = counted(&[json!({"id": "x", "usage": {"input": 5, "output": 5, "unit": "CHARACTERS"}})]);
     assert_eq!(characters[0], Value::Null, "characters are no tokens");
 }
+
+#[test]
+fn a_trace_alone_says_what_it_knows() {
+    let errors = |more: Value| {
+        let mut value = json!({"id": "t", "timestamp": "2026-03-01T14:00:00Z", "name": "a", "latency": 1.5});
+        value.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let all = convert(&[Record { place: "f record 1".to_owned(), value }], &Options::default());
+        all.drafts[0].get(Id::Errors).cloned()
+    };
+    assert_eq!(errors(json!({})), None, "unknown is not 0");
+    assert_eq!(errors(json!({"level": "ERROR"})), Some(json!(1)));
+    assert_eq!(errors(json!({"level": "DEFAULT"})), Some(json!(0)));
+    assert_eq!(errors(json!({"errorCount": "3", "level": "ERROR"})), Some(json!(3)));
+}
