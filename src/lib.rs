@@ -20,7 +20,7 @@
 //! | floor | modules | |
 //! |---|---|---|
 //! | 0 | [`event`], [`subject`], [`simulate`] | **pure**: no file, no clock, no thread, no chance, no hash-map order; total functions |
-//! | 1 | [`stats`], [`policy`], [`decision`], [`view`] | |
+//! | 1 | [`stats`], [`policy`], [`decision`], [`import`], [`view`] | |
 //! | 2 | [`fold`] | |
 //! | 3 | [`consumers`] | |
 //! | 4 | [`render`] | |
@@ -61,6 +61,8 @@ pub mod subject;
 
 // Floor 1: what a consumer concludes, with its numbers.
 pub mod decision;
+// Floor 1: records of other programs, turned into lines.
+pub mod import;
 // Floor 1: every threshold, validated.
 pub mod policy;
 // Floor 1: streaming mathematics without domain words.

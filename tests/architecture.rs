@@ -15,7 +15,7 @@ mod source;
 /// Every module below `src`, by floor. A file imports only lower floors, or its own folder.
 const FLOORS: &[&[&str]] = &[
     &["event", "simulate", "subject"],
-    &["decision", "policy", "stats", "view"],
+    &["decision", "import", "policy", "stats", "view"],
     &["fold"],
     &["consumers"],
     &["render"],

@@ -8,16 +8,22 @@ mod architecture;
 mod cast;
 /// What people type, and what they are told.
 mod cli;
+/// What producers take along, against the real server.
+mod clients;
 /// What kills and failures leave.
 mod crash;
 /// Bytes that are not what they were.
 mod damage;
 /// What operators order, and what comes of it.
 mod desk;
+/// The documentation, typed.
+mod docs;
 /// The output for every sample, kept as files.
 mod golden;
 /// The server over real sockets.
 mod http;
+/// What other programs recorded.
+mod import;
 /// The laws of the fold.
 mod laws;
 /// The running fold from inside: what it appends, shows and permits.

@@ -80,7 +80,7 @@ fn judge(line: &[u8], limit: usize) -> Result<(), String> {
 }
 
 /// A stream's name: a file name of the directory's top level, and not the control stream's.
-fn stream_name(given: &str) -> Result<String, Usage> {
+pub fn stream_name(given: &str) -> Result<String, Usage> {
     let stream = given.strip_suffix(".jsonl").unwrap_or(given);
     let live = name::parse(&format!("{stream}.jsonl")).is_some_and(|file| file.stream == stream);
     if !live || stream.contains('/') || stream.len() > 200 {

@@ -31,6 +31,8 @@ mod demo;
 mod desk;
 /// Figures of a state as text.
 mod figures;
+/// Records of other programs to a stream.
+mod import;
 /// What operators order.
 mod order;
 /// Thresholds: shown, checked, compared.
@@ -71,6 +73,8 @@ enum Command {
     Demo(demo::Demo),
     /// Append lines from standard input to a stream: validated, one write each, synced
     Append(append::Append),
+    /// Append what other programs recorded: JSON, CSV, freqtrade, LiteLLM, Langfuse
+    Import(import::Import),
     /// Print lines in tape order, and follow them
     Tail(tail::Tail),
     /// Fold a directory and print the state, or every decision
@@ -170,6 +174,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
         Command::Append(command) => command.run(),
+        Command::Import(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Status(command) => command.run(),

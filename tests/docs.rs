@@ -1,0 +1,86 @@
+//! What the documentation says to type is typed: every block of Python and shell of `docs/`, in order, file by file, in a
+//! directory of its own with a server on it.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
+
+use crate::support::{Events, RUNTAPE, Server, json, repository, run};
+
+/// A fenced block: its language, what it holds, and its first line in the file.
+struct Block {
+    language: String,
+    text: String,
+    line: usize,
+}
+
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in text.lines().enumerate() {
+        match (line.strip_prefix("```"), open.take()) {
+            (Some(language), None) => {
+                open = Some(Block { language: language.to_owned(), text: String::new(), line: number + 2 });
+            }
+            (Some(_), Some(block)) => blocks.push(block),
+            (None, Some(mut block)) => {
+                block.text += line;
+                block.text.push('\n');
+                open = Some(block);
+            }
+            (None, None) => {}
+        }
+    }
+    blocks
+}
+
+/// Runs a block where `events` lies, with the program and the Python module at hand.
+fn typed(home: &Events, server: &Server, block: &Block, place: &str) {
+    let program = std::path::Path::new(RUNTAPE).parent().expect("a directory");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let (shell, flag) = if block.language == "python" { ("python3", "-c") } else { ("sh", "-ec") };
+    let output = Command::new(shell)
+        .args([flag, &block.text])
+        .current_dir(home.path())
+        .env("PATH", format!("{}:{path}", program.display()))
+        .env("PYTHONPATH", repository("ops/clients"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("RUNTAPE_URL", format!("http://{}", server.address))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{place}: {shell}: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{place}: {}\n{said}", output.status);
+}
+
+#[test]
+fn what_the_documentation_says_to_type_works() {
+    let mut typed_blocks = 0;
+    for file in fs::read_dir(repository("docs")).expect("the documentation").flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let text = fs::read_to_string(file.path()).expect("a readable file");
+        let blocks = blocks(&text).into_iter().filter(|block| matches!(block.language.as_str(), "python" | "sh"));
+        let blocks: Vec<Block> = blocks.collect();
+        if blocks.is_empty() {
+            continue;
+        }
+        let home = Events::new();
+        let events = home.path().join("events");
+        fs::create_dir(&events).expect("a writable directory");
+        let server = Server::start(&events, &[]);
+        server.ready();
+        for block in blocks {
+            let place = format!("docs/{name}:{}", block.line);
+            typed(&home, &server, &block, &place);
+            typed_blocks += 1;
+        }
+        assert_eq!(server.terminate(), Some(0));
+        let events = events.to_str().expect("a UTF-8 path");
+        let state = json(&run(&["replay", "--events", events, "-o", "json"]));
+        for fault in ["malformed", "unknown", "duplicate", "refused_control", "without_agent"] {
+            assert_eq!(state["lines"][fault].as_u64().unwrap_or(0), 0, "docs/{name}: {}", state["lines"]);
+        }
+    }
+    assert!(typed_blocks >= 6, "only {typed_blocks} blocks were found");
+}
