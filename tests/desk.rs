@@ -117,14 +117,14 @@ fn orders_are_carried_out_or_refused_with_the_reason() {
             (&["demote", "winner"], 0, &["demoted"]),
             (&["quarantine", "winner", "winner"], 0, &["agent winner: quarantined"]),
             (&["clear", "winner"], 0, &["cleared"]),
-            (&["pause", "--strategy", "one", "--yes"], 0, &["strategy one: paused"]),
+            (&["pause", "--strategy", "one"], 0, &["strategy one: paused"]),
         ] {
             fleet.says(args, code, says);
         }
         assert_eq!(fleet.verdict("winner"), ("deny".to_owned(), "strategy_paused".to_owned()));
         assert_eq!(fleet.verdict("faller"), ("allow".to_owned(), String::new()));
         fleet.says(&["resume", "--strategy", "one", "--yes"], 0, &["resumed"]);
-        fleet.says(&["pause", "--fleet", "--yes"], 0, &["the fleet: paused"]);
+        fleet.says(&["pause", "--fleet"], 0, &["the fleet: paused"]);
         assert_eq!(fleet.verdict("faller"), ("deny".to_owned(), "fleet_paused".to_owned()));
         fleet.says(&["status"], 1, &["the fleet is paused", "resume --fleet"]);
         fleet.says(&["resume", "--fleet", "--yes"], 0, &["resumed"]);
@@ -153,7 +153,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_done() {
             (&["kill", "winner", "--fleet"], 2, &["cannot be used with"]),
             (&["kill", "winner"], 2, &["kill agent winner", "--yes", "--dry-run"]),
             (&["retire", "winner"], 2, &["--yes"]),
-            (&["pause", "winner", "faller"], 2, &["2 agents", "winner, faller", "--yes"]),
+            (&["resume", "winner", "faller"], 2, &["2 agents", "winner, faller", "--yes"]),
             (&["pause", "winner", "--reason", ""], 2, &["--reason is empty"]),
             (&["clear", "--where", "gate=dead"], 2, &["candidate or promoted or killed"]),
             (&["clear", "--where", "color=red"], 2, &["no key \"color\""]),
@@ -295,7 +295,7 @@ fn a_directory_that_another_holds_is_left_alone() {
     // Looking needs no server that tells its address.
     fleet.says(&["agents"], 0, &["winner"]);
     fs::write(layout.server(), "{\"address\":\"127.0.0.1:1\",\"pid\":4711}\n").expect("a writable file");
-    for args in [&["pause", "winner"][..], &["agents"], &["check", "winner"], &["pause", "--fleet", "--yes"]] {
+    for args in [&["pause", "winner"][..], &["agents"], &["check", "winner"], &["pause", "--fleet"]] {
         fleet.says(args, 3, &["127.0.0.1:1 does not answer", "pid 4711", "stop it"]);
     }
     fleet.says(&["status"], 1, &["1. the server http://127.0.0.1:1 does not answer"]);

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{Events, RUNTAPE, Server, json, repository, run};
+use crate::support::{Events, RUNTAPE, Server, json, repository, run, stdout, wait_until};
 
 /// A fenced block: its language, what it holds, and its first line in the file.
 struct Block {
@@ -83,4 +83,38 @@ fn what_the_documentation_says_to_type_works() {
         }
     }
     assert!(typed_blocks >= 6, "only {typed_blocks} blocks were found");
+}
+
+/// What the reader of `docs/control.md` says of an agent, so many seconds from now.
+fn reader(events: &Events, agent: &str, later: f64) -> String {
+    let page = fs::read_to_string(repository("docs/control.md")).expect("the page");
+    let block = blocks(&page).into_iter().find(|block| block.text.contains("def may_trade")).expect("the reader");
+    let path = events.path().join(".runtape/controls.json");
+    let script = format!(
+        "{}\nnow = time.time() + {later}\ntime.time = lambda: now\nprint(may_trade({path:?}, {agent:?}))",
+        block.text
+    );
+    let output = Command::new("python3").args(["-c", &script]).output().expect("python3 starts");
+    stdout(&output).trim().to_owned()
+}
+
+#[test]
+fn the_documented_reader_denies_once_nobody_writes_any_more() {
+    const ALLOWED: &str = "('allow', False, 1.0)";
+    const DENIED: &str = "('deny', False, 0.0)";
+    let events = Events::new();
+    assert_eq!(reader(&events, "a", 0.0), DENIED, "no file");
+    events.append("runs", "{\"agent\":\"a\",\"errors\":0}\n{\"agent\":\"b\",\"reward\":-5}\n");
+    let server = Server::start(events.path(), &[]);
+    server.ready();
+    wait_until("it is allowed", || reader(&events, "a", 0.0) == ALLOWED);
+    assert_eq!(reader(&events, "b", 0.0), DENIED);
+    assert_eq!(reader(&events, "nobody", 0.0), DENIED);
+    server.kill();
+    assert_eq!(reader(&events, "a", 31.0), DENIED, "what a killed server left is not believed for long");
+    let server = Server::start(events.path(), &[]);
+    server.ready();
+    wait_until("it is allowed again", || reader(&events, "a", 0.0) == ALLOWED);
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(reader(&events, "a", 0.0), DENIED, "one that stops says so");
 }

@@ -130,7 +130,9 @@ impl Orders {
     /// Asks before what is final, or hits many.
     fn confirm(&self, action: Action, whom: &[Whom]) -> anyhow::Result<()> {
         let is_one = matches!(whom, [Whom::Agent(_)]);
-        if self.yes || is_one && !matches!(action, Action::Kill | Action::Retire) {
+        // Who must stop somebody now is not asked: a pause is undone by a word.
+        let is_brake = matches!(action, Action::Pause);
+        if self.yes || is_brake || is_one && !matches!(action, Action::Kill | Action::Retire) {
             return Ok(());
         }
         let what = format!("{} {}", action.name(), all(whom));
