@@ -9,7 +9,7 @@ use std::{
 use runtape::{layout::Layout, store::Lock};
 use serde_json::Value;
 
-use crate::support::{self, Events, RUNTAPE, Server};
+use crate::support::{self, Events, RUNTAPE, Server, run, wait_until};
 
 /// How a command reaches the fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +330,33 @@ fn a_server_starts_under_the_policy_of_a_file() {
     }
     fleet.says(&["policy", "show", "--in-force"], 0, &["window = 77"]);
     assert_eq!(fleet.control().lines().count(), 1, "the second start changed nothing");
+    let server = Server::start(fleet.events.path(), &["--policy", path]);
+    server.ready();
+    fs::write(&file, "[rolling]\nwindow = 78\n").expect("a writable file");
+    support::signal(server.pid(), "HUP");
+    let in_force = || support::stdout(&run(&["policy", "show", "--in-force", "--events", fleet.events.text()]));
+    wait_until("the file is read again", || in_force().contains("window = 78"));
+    fs::write(&file, "[rolling]\nwidow = 79\n").expect("a writable file");
+    support::signal(server.pid(), "HUP");
+    let problems = || server.get("/api/v1/status").body;
+    wait_until("the mistake is told", || problems().contains("did you mean window"));
+    assert!(in_force().contains("window = 78"), "what cannot be used changes nothing");
+    fs::write(&file, "[rolling]\nwindow = 78\n").expect("a writable file");
+    support::signal(server.pid(), "HUP");
+    wait_until("all is well again", || !problems().contains("did you mean window"));
+    assert_eq!(server.terminate(), Some(0));
+    assert_eq!(fleet.control().lines().count(), 2);
+}
+
+#[test]
+fn the_environment_changes_the_budget_in_force() {
+    let fleet = Fleet::new(Way::Directory);
+    for (usd, lines) in [("1.5", 1), ("1.5", 1), ("2.5", 2)] {
+        let server = Server::start_in(fleet.events.path(), &[], &[("AGENT_DAILY_BUDGET_USD", usd)]);
+        assert_eq!(server.terminate(), Some(0));
+        fleet.says(&["policy", "show", "--in-force"], 0, &[&format!("daily_usd = {usd}")]);
+        assert_eq!(fleet.control().lines().count(), lines, "{usd}");
+    }
 }
 
 #[test]

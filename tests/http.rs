@@ -114,6 +114,16 @@ fn a_connection_serves_many_scrapes() {
 }
 
 #[test]
+fn a_request_head_that_does_not_come_is_not_waited_for() {
+    let (_events, server) = demo();
+    let mut connection = Connection::open(server.address);
+    connection.send(b"GET / HTTP/1.1\r\nHost: ").expect("a connection");
+    let answer = connection.receive(false);
+    assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status == 408), "the connection is cut");
+    assert_eq!(server.get("/healthz").status, 200);
+}
+
+#[test]
 fn what_is_no_request_is_refused_and_harms_nobody() {
     let (_events, server) = demo();
     let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "a".repeat(200_000));

@@ -87,8 +87,11 @@ fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
     println!("  who is in quarantine");
     println!("             curl -s http://{address}/metrics | grep 'agent_quarantined.* 1'");
     println!("  the lines  tail -f {}/runs.jsonl", dir.display());
-    println!("  the state  runtape replay --events {}", dir.display());
-    println!("  why        runtape replay --events {} --decisions", dir.display());
+    println!("  who may trade, and why");
+    println!("             runtape agents --events {}", dir.display());
+    println!("  what was decided, as it happens");
+    println!("             runtape decisions -f --events {}", dir.display());
+    println!("  stop all   runtape pause --fleet --events {}", dir.display());
     println!();
     println!("Ctrl-C ends it{}.", if dir.starts_with(std::env::temp_dir()) { " and removes everything" } else { "" });
 }

@@ -110,7 +110,11 @@ impl Serve {
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
         let options = self.listen.options(self.policy.clone())?;
-        let put = self.policy.as_deref().map_or(Ok(Vec::new()), |policy| self.put_in_force(policy))?;
+        let put = match self.policy.as_deref() {
+            Some(policy) => self.put_in_force(policy)?,
+            None if file::is_overridden() => self.override_in_force()?,
+            None => Vec::new(),
+        };
         let config = Config {
             layout: layout.clone(),
             registry: REGISTRY,
@@ -147,6 +151,15 @@ impl Serve {
         let Some(mut ready) = put else { return Ok(Vec::new()) };
         ready.changed.push(format!("{} is the policy from now on, {}", policy.display(), ready.hash));
         Ok(ready.changed)
+    }
+
+    /// Without a policy file the environment changes the policy that is in force.
+    fn override_in_force(&self) -> anyhow::Result<Vec<String>> {
+        let mut desk = Local::new(self.events.clone());
+        let now = desk.policy()?;
+        let (ready, clock) = (file::overriding(&now.policy)?, Clock::system());
+        let put = file::enforce(ready, &now.hash, "the environment", &clock, |line| desk.append(&[line]).map(drop))?;
+        Ok(put.map_or(Vec::new(), |ready| ready.changed))
     }
 }
 

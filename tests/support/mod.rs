@@ -98,11 +98,17 @@ pub struct Server {
 impl Server {
     /// Starts `runtape serve` on a free port and waits until it listens.
     pub fn start(events: &Path, more: &[&str]) -> Server {
+        Server::start_in(events, more, &[])
+    }
+
+    /// The same, with variables of the environment.
+    pub fn start_in(events: &Path, more: &[&str], env: &[(&str, &str)]) -> Server {
         let events = events.to_str().expect("a UTF-8 path");
         let mut child = Command::new(RUNTAPE)
             .args(["serve", "--events", events, "--listen", "127.0.0.1:0"])
             .args(more)
             .env("RUNTAPE_LOG", "warn")
+            .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

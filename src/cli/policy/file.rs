@@ -33,6 +33,19 @@ pub fn ready(file: &Path) -> anyhow::Result<Ready> {
     ready_with(&text, |name| std::env::var_os(name))
 }
 
+/// Whether the environment says anything of a policy.
+pub fn is_overridden() -> bool {
+    OVERRIDES.iter().any(|(name, _)| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// The policy that is in force, with the overrides of the environment.
+///
+/// # Errors
+/// A variable that is no amount, or a policy that cannot be used.
+pub fn overriding(in_force: &Policy) -> anyhow::Result<Ready> {
+    ready_with(&toml::to_string(in_force)?, |name| std::env::var_os(name))
+}
+
 fn ready_with(text: &str, env: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Ready> {
     // First as it stands, so that a mistake is told of the text that its author knows.
     let plain = Policy::from_toml(text)?;
@@ -72,13 +85,26 @@ pub fn keep(
     clock: &Clock,
     append: impl FnOnce(String) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Ready>> {
-    let ready = ready(file)?;
+    enforce(ready(file)?, in_force, &format!("the file {}", file.display()), clock, append)
+}
+
+/// Puts a policy in force where another one is, and says why on its line.
+///
+/// # Errors
+/// The line cannot be appended.
+pub fn enforce(
+    ready: Ready,
+    in_force: &str,
+    reason: &str,
+    clock: &Clock,
+    append: impl FnOnce(String) -> anyhow::Result<()>,
+) -> anyhow::Result<Option<Ready>> {
     if ready.hash == in_force {
         return Ok(None);
     }
     let event_id = uuid::Uuid::new_v4().to_string();
     let mint = Mint { event_id: &event_id, ts: clock.now() };
-    append(control::policy(mint, &ready.toml, "serve", Some(&format!("the file {}", file.display()))))?;
+    append(control::policy(mint, &ready.toml, "serve", Some(reason)))?;
     Ok(Some(ready))
 }
 
