@@ -3,6 +3,9 @@
 /// Commands, requests and what the desk makes of them.
 mod control;
 
+/// Signals and prices, and what they earn.
+mod reconcile;
+
 use std::sync::Arc;
 
 use serde_json::Value;

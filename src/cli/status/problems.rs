@@ -33,6 +33,7 @@ pub fn all(health: Option<&Value>, state: &State) -> Vec<Problem> {
         )),
     }
     of_fleet(state, &mut problems);
+    of_signals(state, &mut problems);
     of_lines(state, &mut problems);
     problems
 }
@@ -113,6 +114,22 @@ fn held(state: &State, holds: impl Fn(&Value) -> bool, how: &str, way_out: &str,
         let verb = if names.len() == 1 { "is" } else { "are" };
         let count = figures::some(names.len(), "agent");
         problems.push(Problem::new(format!("{count} {verb} {how} ({})", figures::names(names)), way_out));
+    }
+}
+
+/// Signals that cannot earn anything.
+fn of_signals(state: &State, problems: &mut Vec<Problem>) {
+    let reconcile = &state["reconcile"];
+    let unpriced = reconcile["unpriced"].as_object().into_iter().flatten();
+    let waiting: u64 = unpriced.clone().filter_map(|(_, count)| count.as_u64()).sum();
+    if waiting > 0 {
+        let symbols = figures::names(unpriced.map(|(symbol, _)| symbol.as_str()));
+        let what = format!("{waiting} signals wait for a first price of their symbol ({symbols})");
+        problems.push(Problem::new(what, "append price lines of these symbols, or correct the symbols"));
+    }
+    let worthless = reconcile["worthless_prices"].as_u64().unwrap_or(0);
+    if worthless > 0 {
+        problems.push(Problem::new(format!("{worthless} prices are zero or negative"), "see where they come from"));
     }
 }
 
