@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Found, Output, Usage,
-    desk::{self, Answer, Desk, Order, State, Way, Whom},
+    desk::{self, Answer, Desk, Order, Way, Whom},
     figures, reading,
     select::{self, Condition},
 };
@@ -108,7 +108,14 @@ impl Orders {
         if self.fleet {
             return Ok(vec![Whom::Fleet]);
         }
-        let state: State = desk.state()?;
+        let state = match desk.state() {
+            Ok(state) => state,
+            // Whoever is named can be stopped while a part of the recorder is down: it says itself who is unknown.
+            Err(_) if conditions.is_empty() && !self.agents.is_empty() => {
+                return Ok(self.agents.iter().cloned().map(Whom::Agent).collect());
+            }
+            Err(error) => return Err(error),
+        };
         if let Some(strategy) = &self.strategy {
             desk::known_strategy(&state, strategy)?;
             return Ok(vec![Whom::Strategy(strategy.clone())]);

@@ -81,7 +81,7 @@ impl Replay {
         let Replayed { engine, intake, decisions } = replayed;
         let state_hash = Some(engine.state_hash());
         let head = Head { state_hash, decisions: Some(*decisions), ..Head::of(intake) };
-        let asked = Asked::All(intake.tape_time());
+        let asked = Asked::All(intake.now());
         let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
         let state: Value = State::new(head, parts, &asked, intake.subjects()).json().into();
         match self.output {

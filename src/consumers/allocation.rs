@@ -86,7 +86,9 @@ impl Consumer for Allocation {
         }
         let Some(member) = event.agent.and_then(|agent| self.subjects.entry(Subject::Agent(agent))) else { return };
         member.met = true;
-        member.strategy = event.strategy.or(member.strategy);
+        if matches!(event.body, Body::Run(_) | Body::Alpha(_)) {
+            member.strategy = event.strategy.or(member.strategy);
+        }
         if let Body::Run(run) = &event.body {
             let reward = match policy.rolling.reward_basis {
                 RewardBasis::Plain => run.reward,

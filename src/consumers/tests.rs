@@ -5,6 +5,8 @@ mod control;
 
 /// Signals and prices, and what they earn.
 mod reconcile;
+/// Money and runs, given out and taken back.
+mod shares;
 
 use std::sync::Arc;
 
@@ -178,4 +180,20 @@ fn tokens_are_priced_by_model_and_day() {
     assert_eq!(cost(run(2, r#","model":"opus""#)), 6.0);
     assert_eq!(cost(run(2, r#","model":"opus","cached_tokens":500000"#)), 4.5);
     assert_eq!(cost(run(2, r#","model":"opus","cost_usd":0.25"#)), 0.25);
+}
+
+#[test]
+fn the_gate_forgets_what_left_its_window_however_long_the_others_are() {
+    for rolling in [5, 20, 21, 500] {
+        let rules = format!(
+            "[rolling]\nwindow = {rolling}\n[gates]\nwindow = 20\nmin_runs = 5\n[gates.kill]\nmax_error_rate = 1.0"
+        );
+        let mut lines: Vec<String> =
+            (0..30).map(|n| format!(r#"{{"agent":"a","run_id":"e{n}","errors":1}}"#)).collect();
+        lines.truncate(4);
+        lines.extend(pnls(&[9.0; 40]));
+        lines.extend((0..40).map(|n| format!(r#"{{"agent":"a","run_id":"z{n}","realized_pnl_bps":-0.5}}"#)));
+        lines.extend(good_runs(20, 0.0));
+        check(&rules, &lines, "gates", &[]);
+    }
 }

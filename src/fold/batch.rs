@@ -152,6 +152,8 @@ pub struct Entry {
     pub position: u64,
     /// The tape time at this position.
     pub tape_time: Option<Nanos>,
+    /// The same, but never past the sealing of the round.
+    pub now: Option<Nanos>,
     pub event: Event,
 }
 

@@ -15,6 +15,9 @@ pub struct At<'a> {
     pub position: u64,
     /// The largest usable `ts` so far, Unix nanoseconds.
     pub tape_time: Option<Nanos>,
+    /// The tape time, but never past the sealing of the round: a line may be dated a little ahead, and must not begin
+    /// the next day for everybody.
+    pub now: Option<Nanos>,
     pub(super) batch: &'a Batch,
     pub(super) in_force: &'a InForce,
     pub(super) subjects: &'a Subjects,
@@ -151,8 +154,8 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
-    /// What it says of the whole, under a name of its own, at a tape time.
-    fn summary(&self, _tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
+    /// What it says of the whole, under a name of its own, at a time ([`At::now`]).
+    fn summary(&self, _now: Option<Nanos>) -> Option<(&'static str, Value)> {
         None
     }
 }

@@ -48,6 +48,8 @@ pub struct Intake {
 struct State {
     position: u64,
     tape_time: Option<Nanos>,
+    /// The same, but never past the sealing of the round.
+    now: Option<Nanos>,
     subjects: Subjects,
     dedupe: Dedupe,
     join: Join,
@@ -100,6 +102,11 @@ impl Intake {
     /// The largest usable `ts` so far.
     pub fn tape_time(&self) -> Option<Nanos> {
         self.state.tape_time
+    }
+
+    /// The tape time, but never past the sealing of the last round.
+    pub fn now(&self) -> Option<Nanos> {
+        self.state.now
     }
 
     pub fn lines(&self) -> &Lines {
@@ -208,6 +215,8 @@ impl Intake {
             return outcome;
         }
         let time = self.time(&line, sealed_at);
+        let tape_time = self.state.tape_time;
+        self.state.now = tape_time.map(|time| sealed_at.map_or(time, |sealed| time.min(sealed)));
         match outcome {
             Outcome::Kind(Kind::Run | Kind::Alpha) => self.owned_line(&line, position, time, batch),
             Outcome::Kind(Kind::Pnl) => self.pnl_line(&line, position, time, batch),
@@ -326,7 +335,7 @@ impl Intake {
     }
 
     fn push(&self, event: Event, position: u64, batch: &mut Batch) {
-        batch.entries.push(Entry { position, tape_time: self.state.tape_time, event });
+        batch.entries.push(Entry { position, tape_time: self.state.tape_time, now: self.state.now, event });
     }
 
     /// The id of an agent, given at its first line; none beyond the limit of agents.

@@ -73,7 +73,9 @@ pub trait Slot: Send {
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
-    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)>;
+    /// The JSON fields of the fleet that name its members.
+    fn fleet(&self, out: &mut Row);
+    fn summary(&self, now: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
     fn take_touched(&mut self) -> Vec<Subject>;
@@ -163,13 +165,14 @@ impl<C: Consumer> Slot for Held<C> {
 
     fn row(&self, subject: Subject, out: &mut Row) {
         self.consumer.row(subject, out);
-        if subject == Subject::Fleet {
-            self.consumer.fleet(&self.subjects, out);
-        }
     }
 
-    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
-        self.consumer.summary(tape_time)
+    fn fleet(&self, out: &mut Row) {
+        self.consumer.fleet(&self.subjects, out);
+    }
+
+    fn summary(&self, now: Option<Nanos>) -> Option<(&'static str, Value)> {
+        self.consumer.summary(now)
     }
 
     fn take_touched(&mut self) -> Vec<Subject> {
@@ -191,7 +194,8 @@ impl<C: Consumer> Held<C> {
         let out = &mut self.scratch;
         out.stamp = Stamp { cause: position, ordinal: 0, tape_time, consumer: C::NAME, version: C::VERSION };
         let in_force = batch.policy_at(position);
-        let at = At { position, tape_time, batch, in_force, subjects: &self.subjects };
+        let now = entries.last().map_or(tape_time, |entry| entry.now);
+        let at = At { position, tape_time, now, batch, in_force, subjects: &self.subjects };
         for entry in entries {
             self.consumer.apply(&at, &entry.event, out);
             out.touched.extend(entry.event.agent.map(Subject::Agent));

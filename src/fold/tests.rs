@@ -139,3 +139,20 @@ fn lines_that_name_no_agent_are_counted_and_not_folded() {
         "2:2 -/- price 3 -\nrun 1, alpha 1, price 1, unknown 1, without_agent 2",
     );
 }
+
+#[test]
+fn a_line_dated_ahead_does_not_begin_the_next_day() {
+    let mut intake = Intake::new(Arc::default());
+    let place = Place { stream: "events".into(), file: "f1".into(), offset: 0 };
+    let sealed_at = event::time::parse_text("2026-03-01T23:30:00Z");
+    let mut batch = intake.begin();
+    for ts in ["2026-03-01T23:00:00Z", "2026-03-02T00:10:00Z", "2026-03-01T23:05:00Z"] {
+        let line = format!(r#"{{"agent":"a","reward":1,"ts":"{ts}"}}"#);
+        intake.line(event::decode(line.as_bytes(), 1 << 20), &place, sealed_at, &mut batch);
+    }
+    let times = |of: fn(&crate::fold::Entry) -> Option<event::Nanos>| -> Vec<String> {
+        batch.entries.iter().filter_map(of).map(event::time::format).collect()
+    };
+    assert_eq!(times(|entry| entry.tape_time)[1..], ["2026-03-02T00:10:00Z", "2026-03-02T00:10:00Z"]);
+    assert_eq!(times(|entry| entry.now)[1..], ["2026-03-01T23:30:00Z", "2026-03-01T23:30:00Z"]);
+}

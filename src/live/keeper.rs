@@ -164,15 +164,21 @@ impl Keeper {
     }
 
     fn write_lines(&mut self, waiting: &mut Waiting) -> io::Result<()> {
+        let durable = self.status.durable.load(Ordering::Acquire);
         for (file, (lots, lines)) in &mut waiting.lines {
+            // A consumer that reads the tape by itself may be ahead of what was synced.
+            let due = lines.partition_point(|(mark, _)| mark.cause < durable);
+            let Some(last) = lines[..due].last().map(|(mark, _)| mark.cause) else { continue };
             if let Some(own) = self.own.get_mut(*file) {
-                own.append(lines.iter().map(|(mark, line)| (*mark, line.as_str())))?;
+                own.append(lines[..due].iter().map(|(mark, line)| (*mark, line.as_str())))?;
             }
-            if let (Some(consumer), Some((last, _))) = (self.status.consumers.get(*file), lines.last()) {
-                consumer.written_upto.store(last.cause + 1, Ordering::Release);
-                consumer.written.fetch_add(std::mem::take(lots), Ordering::AcqRel);
+            lines.drain(..due);
+            if let Some(consumer) = self.status.consumers.get(*file) {
+                consumer.written_upto.store(last + 1, Ordering::Release);
+                if lines.is_empty() {
+                    consumer.written.fetch_add(std::mem::take(lots), Ordering::AcqRel);
+                }
             }
-            lines.clear();
         }
         Ok(())
     }

@@ -87,6 +87,7 @@ impl Tailer {
         IntakeLook {
             position: self.intake.position(),
             tape_time: self.intake.tape_time(),
+            now: self.intake.now(),
             policy: self.intake.policy().clone(),
             lines: Lines::default(),
             waiting: self.intake.waiting(),

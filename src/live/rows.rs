@@ -51,9 +51,9 @@ impl Live {
         if look.is_none() || !self.status().caught_up.load(Ordering::Acquire) {
             now.silent.push("intake");
         }
-        let tape_time = look.as_ref().and_then(|look| look.tape_time);
+        let now_there = look.as_ref().and_then(|look| look.now);
         let asked = match of {
-            Of::All => Asked::All(tape_time),
+            Of::All => Asked::All(now_there),
             Of::Agents => Asked::Agents,
             Of::One(kind, name) => {
                 let found = self.names.find(kind, &name).filter(|subject| *subject != Subject::Fleet);
@@ -64,6 +64,11 @@ impl Live {
         let head = look.map(head).unwrap_or_default();
         now.state = self.names.with(|names| State::new(head, parts, &asked, names));
         now
+    }
+
+    /// Whether there is a subject of a kind (`agent`, `strategy`) and name.
+    pub fn knows(&self, kind: &'static str, name: &str) -> bool {
+        self.names.find(kind, name).is_some()
     }
 
     /// What every consumer says, in list order.

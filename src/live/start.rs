@@ -21,7 +21,7 @@ use super::{
     memory::Memory,
     names::Names,
     restore::{Restorer, Survey},
-    status::Status,
+    status::{Status, Troubles},
     tailer::{self, Tailer},
     worker::{self, ToWorker, Worker},
 };
@@ -99,9 +99,9 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         round: None,
         since_snapshot: Stopwatch::start(),
     };
-    let mut threads = vec![spawn("tailer", move || tailer.run(history))?];
+    let mut threads = vec![spawn_guarded("tailer", &shared.status, |t| &mut t.tailer, move || tailer.run(history))?];
     threads.append(&mut spawn_workers(workers, &shared.status)?);
-    let keeper = spawn("keeper", move || keeper.run())?;
+    let keeper = spawn_guarded("keeper", &shared.status, |t| &mut t.not_durable, move || keeper.run())?;
     let keeper = Some((to_keeper, keeper));
     let controls = controls::start(&shared.status, &shared.clock, &handles, &names, written);
     let controls = controls.map_err(|source| io_error("a thread", source))?;
@@ -175,6 +175,22 @@ fn work(worker: Worker, status: &Status) {
         consumer.panics.fetch_add(1, Ordering::AcqRel);
         consumer.stay_down("it failed while it was looked at or saved".to_owned());
     }
+}
+
+/// A thread without which nothing may be permitted: should it fail, everybody is told.
+fn spawn_guarded(
+    name: &str,
+    status: &Arc<Status>,
+    place: fn(&mut Troubles) -> &mut Option<String>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<thread::JoinHandle<()>, StartError> {
+    let status = status.clone();
+    spawn(name, move || {
+        if panic::catch_unwind(AssertUnwindSafe(body)).is_err() {
+            let what = "a thread of the recorder failed; restart runtape, and see its log".to_owned();
+            status.trouble(|troubles| *place(troubles) = Some(what));
+        }
+    })
 }
 
 /// A follower that goes on where the tape ends.

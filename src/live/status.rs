@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    event::Nanos,
+    event::{Nanos, time},
     fold::{Intake, Lines},
     policy::InForce,
     streams::{Problem, Reset, ResetReason},
@@ -22,6 +22,8 @@ pub struct Status {
     pub head: AtomicU64,
     /// Everything before is synced: streams and tape.
     pub durable: AtomicU64,
+    /// When the tailer last got anywhere, Unix nanoseconds.
+    pub looked_at: AtomicI64,
     /// The history was folded up to what was there at the start.
     pub caught_up: AtomicBool,
     pub consumers: Vec<ConsumerStatus>,
@@ -113,6 +115,8 @@ impl ConsumerStatus {
 pub struct IntakeLook {
     pub position: u64,
     pub tape_time: Option<Nanos>,
+    /// The same, but never past the sealing of the last round.
+    pub now: Option<Nanos>,
     /// The policy in force.
     pub policy: Arc<InForce>,
     pub lines: Lines,
@@ -144,6 +148,7 @@ impl Status {
         Status {
             head: AtomicU64::new(0),
             durable: AtomicU64::new(0),
+            looked_at: AtomicI64::new(i64::MAX),
             caught_up: AtomicBool::new(false),
             consumers: names.map(consumer).collect(),
             tape_time: Mutex::default(),
@@ -226,6 +231,11 @@ impl Status {
         list.iter().for_each(|call| call());
     }
 
+    /// The tailer got somewhere.
+    pub(super) fn looked(&self, now: Nanos) {
+        self.looked_at.store(now, Ordering::Release);
+    }
+
     pub(super) fn catch_up(&self) {
         if !self.caught_up.swap(true, Ordering::AcqRel) {
             self.moved();
@@ -234,7 +244,9 @@ impl Status {
 
     /// Why the fold is not to be relied on now; empty when it is.
     pub fn not_ready(&self, now: Nanos) -> Vec<String> {
-        const BEHIND_MAX: Nanos = 5_000_000_000;
+        const BEHIND_MAX: Nanos = 5 * time::SECOND;
+        // A full look at very many files may take its time, and comes at most 5 s after the last.
+        const SILENT_MAX: Nanos = 15 * time::SECOND;
         let mut why = Vec::new();
         if !self.caught_up.load(Ordering::Acquire) {
             let at = self.consumers.iter().map(|c| c.position.load(Ordering::Acquire)).min().unwrap_or(0);
@@ -249,6 +261,10 @@ impl Status {
             } else if lag.1 > BEHIND_MAX {
                 why.push(format!("consumer {} is {} lines behind", consumer.name, lag.0));
             }
+        }
+        let silent = now.saturating_sub(self.looked_at.load(Ordering::Acquire));
+        if silent > SILENT_MAX {
+            why.push(format!("the streams were last looked at {} s ago", silent / time::SECOND));
         }
         let troubles = self.troubles();
         why.extend([troubles.not_durable, troubles.tape, troubles.tailer].into_iter().flatten());

@@ -143,6 +143,7 @@ impl Tailer {
             if let Some(scope) = scope.take() {
                 let watch = Stopwatch::start();
                 let sealed = self.poll(&scope)?;
+                self.status.looked(self.clock.now());
                 if scope == Scope::All {
                     // A look that found nothing tells what looking costs; what was found has its own price.
                     let cost = if sealed { Duration::ZERO } else { watch.elapsed() };
@@ -317,6 +318,7 @@ impl Tailer {
         // No snapshot is taken at a place that is not the end of a round.
         self.round = None;
         let (intake, workers, keeper, rejects) = (&mut self.intake, &mut self.workers, &self.keeper, self.rejects);
+        let (status, clock) = (&self.status, &self.clock);
         let (names, placed) = (&self.names, &mut self.placed);
         placed.clear();
         let mut nth = 0;
@@ -328,6 +330,7 @@ impl Tailer {
             }
             let sealed = Arc::new(SealedBatch { batch, round, digest: digest.clone() });
             workers.iter_mut().for_each(|link| link.batch(&sealed, nth));
+            status.looked(clock.now());
             nth += 1;
         })?;
         self.round = Some((round, digest));

@@ -45,7 +45,7 @@ impl Head {
 /// Whom rows are asked of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Every subject, and what is said of the whole at a tape time.
+    /// Every subject, and what is said of the whole at a time.
     All(Option<Nanos>),
     /// Every agent, and the fleet.
     Agents,
@@ -73,10 +73,14 @@ impl Part {
         let row = |subject| {
             let mut row = Row::new();
             slot.row(subject, &mut row);
+            // It takes all members to say it: not for a question about one of them.
+            if subject == Subject::Fleet && matches!(asked, Asked::All(_)) {
+                slot.fleet(&mut row);
+            }
             (!row.is_empty()).then_some((subject, row))
         };
         let summary = match asked {
-            Asked::All(tape_time) => slot.summary(*tape_time),
+            Asked::All(now) => slot.summary(*now),
             _ => None,
         };
         Part { rows: subjects.into_iter().filter_map(row).collect(), summary }

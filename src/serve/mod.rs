@@ -30,7 +30,10 @@ use tokio::{
 pub use guard::Access;
 pub use tokens::{Tokens, TokensError};
 
-use crate::live::{AppendError, Config, Live, OwnStream, StartError, Started};
+use crate::{
+    fold::lines::Outcome,
+    live::{AppendError, Config, Live, OwnStream, StartError, Started},
+};
 
 /// The server cannot start.
 #[derive(Debug, Error)]
@@ -50,6 +53,15 @@ pub enum ServeError {
 /// What is done at SIGHUP: whatever is read from files is read again.
 pub type OnHangup = Box<dyn Fn(&Control) + Send + Sync>;
 
+/// A line of ours that does not count.
+#[derive(Debug, Error)]
+pub enum NotTaken {
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("the line at position {position} counts as {outcome}; see `.runtape/rejects.jsonl`")]
+    Read { position: u64, outcome: &'static str },
+}
+
 /// A hold on a running server, for what is read again while it runs.
 pub struct Control {
     pub access: Arc<Access>,
@@ -66,12 +78,17 @@ impl Control {
     ///
     /// # Errors
     /// It was not appended.
-    pub fn append(&self, line: String) -> Result<(), AppendError> {
+    pub fn append(&self, line: String) -> Result<(), NotTaken> {
         let (reply, answer) = std::sync::mpsc::channel();
         let live = self.live.upgrade().ok_or(AppendError::Stopped)?;
         live.append(OwnStream::Control, vec![line], move |result| drop(reply.send(result)));
         drop(live);
-        answer.recv().unwrap_or(Err(AppendError::Stopped)).map(drop)
+        let appended = answer.recv().unwrap_or(Err(AppendError::Stopped))?;
+        match appended.first() {
+            Some(line) if matches!(line.outcome, Outcome::Kind(_)) => Ok(()),
+            Some(line) => Err(NotTaken::Read { position: line.position, outcome: line.outcome.name() }),
+            None => Err(AppendError::Stopped.into()),
+        }
     }
 
     /// Keeps in mind what is wrong with the policy that should be in force; nothing when all is well.

@@ -78,8 +78,11 @@ pub struct Parts {
 }
 
 /// What the consumers show of somebody or of all, as `replay -o json` does.
+#[derive(Clone)]
 pub struct Rows {
     pub json: Value,
+    /// Where the desk stood, if it answered.
+    pub desk_position: Option<u64>,
     /// Who did not answer.
     pub silent: Vec<&'static str>,
 }
@@ -131,7 +134,9 @@ impl App {
     /// As [`App::blocking`].
     pub async fn rows(&self, of: Of) -> Result<Rows, ApiError> {
         let now = self.blocking(move |app| app.live.rows(of)).await?;
-        Ok(Rows { json: now.state.json().into(), silent: now.silent })
+        let desk = now.consumers.iter().find(|(name, _)| *name == "desk");
+        let desk_position = desk.map(|(_, position)| *position);
+        Ok(Rows { json: now.state.json().into(), desk_position, silent: now.silent })
     }
 
     /// Why the fold is not to be relied on now; empty when it is.

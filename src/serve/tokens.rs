@@ -33,12 +33,14 @@ pub struct Caller {
     pub scopes: Arc<[Scope]>,
     /// The one agent it may speak for.
     pub agent: Option<Arc<str>>,
+    /// The one strategy its lines may name, when it speaks for one agent.
+    pub strategy: Option<Arc<str>>,
 }
 
 impl Caller {
     /// Whoever asks where no token is wanted.
     pub fn local() -> Caller {
-        Caller { name: None, scopes: Arc::new(Scope::ALL), agent: None }
+        Caller { name: None, scopes: Arc::new(Scope::ALL), agent: None, strategy: None }
     }
 
     pub fn may(&self, scope: Scope) -> bool {
@@ -48,6 +50,11 @@ impl Caller {
     /// Whether it may speak for an agent, or for nobody in particular.
     pub fn speaks_for(&self, agent: Option<&str>) -> bool {
         self.agent.as_deref().is_none_or(|own| agent == Some(own))
+    }
+
+    /// Whether its lines may name a strategy: what a strategy is judged by is not for one agent to say.
+    pub fn may_name(&self, strategy: Option<&str>) -> bool {
+        self.agent.is_none() || strategy.is_none() || strategy == self.strategy.as_deref()
     }
 }
 
@@ -74,7 +81,7 @@ impl Tokens {
     /// The secret is too short.
     pub fn single(secret: &str) -> Result<Tokens, String> {
         let name = Arc::from("token");
-        let caller = Caller { name: Some(name), scopes: Arc::new(Scope::ALL), agent: None };
+        let caller = Caller { name: Some(name), scopes: Arc::new(Scope::ALL), agent: None, strategy: None };
         Ok(Tokens(vec![(hash("the token", secret)?, caller)]))
     }
 
@@ -106,7 +113,7 @@ impl Tokens {
     }
 
     fn add(&mut self, number: usize, token: &Table) -> Result<(), String> {
-        const KEYS: [&str; 4] = ["name", "secret", "scopes", "agent"];
+        const KEYS: [&str; 5] = ["name", "secret", "scopes", "agent", "strategy"];
         let name = name(token, "name", &format!("token {number}"))?
             .ok_or_else(|| format!("token {number} has no name; give it name = \"...\""))?;
         let place = format!("token {name:?}");
@@ -120,6 +127,10 @@ impl Tokens {
         };
         let scopes = scopes(token.get("scopes"), &place)?;
         let agent = self::name(token, "agent", &place)?;
+        let strategy = self::name(token, "strategy", &place)?;
+        if strategy.is_some() && agent.is_none() {
+            return Err(format!("{place}: strategy is for a token of one agent; give it agent = \"...\" too"));
+        }
         for (other, caller) in &self.0 {
             if caller.name.as_deref() == Some(name.as_str()) {
                 return Err(format!("there are two tokens {name:?}; give each a name of its own"));
@@ -129,7 +140,12 @@ impl Tokens {
                 return Err(format!("tokens {first:?} and {name:?} have the same secret; give each its own"));
             }
         }
-        let caller = Caller { name: Some(name.into()), scopes: scopes.into(), agent: agent.map(Arc::from) };
+        let caller = Caller {
+            name: Some(name.into()),
+            scopes: scopes.into(),
+            agent: agent.map(Arc::from),
+            strategy: strategy.map(Arc::from),
+        };
         self.0.push((secret, caller));
         Ok(())
     }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::{
     event::{self, Line, Malformed, Nanos, Reason, Stamp},
-    fold::{Batch, Intake, Place},
+    fold::{Batch, Intake, Place, intake::CONTROL_STREAM},
     streams::{Compression, LineReader, RawLine, source},
 };
 
@@ -109,7 +109,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         if cursor.advance()?
             && let Some(open) = &cursor.open
         {
-            cursor.high = time_of(&open.decode(line_bytes_max).0);
+            cursor.high = time_of(&open.decode(cursor.reading.line_bytes_max).0);
             turns.push(Reverse((cursor.high, index)));
         }
     }
@@ -118,7 +118,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         let mut due = true;
         // A stream keeps its turn while no other is due, so that most lines are decoded once.
         while let Some(open) = &cursor.open {
-            let (line, raw) = open.decode(line_bytes_max);
+            let (line, raw) = open.decode(cursor.reading.line_bytes_max);
             cursor.high = cursor.high.max(time_of(&line));
             let turn = Reverse((cursor.high, index));
             if !due && turns.peek().is_some_and(|other| turn < *other) {
@@ -153,6 +153,10 @@ fn cursors(source: &RoundSource, line_bytes_max: usize) -> Vec<Cursor<'_>> {
         .into_values()
         .map(|mut extents| {
             extents.reverse();
+            // What an operator orders is never too long to be read, whatever was ordered before.
+            let ours = extents.first().is_some_and(|extent| *extent.stream == *CONTROL_STREAM);
+            let line_bytes_max = if ours { line_bytes_max.max(CONTROL_LINE_BYTES) } else { line_bytes_max };
+            let reading = Reading { line_bytes_max, ..reading };
             Cursor { reading, extents, open: None, high: Nanos::MIN }
         })
         .collect()
@@ -165,6 +169,9 @@ const CHUNK_MAX: usize = 256 << 10;
 
 /// More streams than this in a round are read without holding their files open.
 const DESCRIPTORS_MAX: usize = 128;
+
+/// Lines of the control stream may always be so long.
+const CONTROL_LINE_BYTES: usize = 1 << 20;
 
 /// How the streams of a round are read.
 #[derive(Clone, Copy)]

@@ -125,25 +125,33 @@ fn commands_are_answered_with_what_became_of_them() {
 
 #[test]
 fn reservations_are_released_and_settled() {
-    let (events, server) = open();
-    let reserve = json!({ "agent": "news-sol", "run_id": "run-x", "amount_usd": 0.05, "event_id": "one" });
-    let budget = |of: &str| get(&server, "/api/v1/state")["budget"][of].as_f64().expect("an amount");
-    let before = budget("remaining_usd");
-    let granted = post(&server, "/api/v1/reservations", &reserve);
-    assert_eq!(granted["granted"], before >= 0.15, "{granted}");
-    if granted["granted"] == true {
-        assert_eq!(post(&server, "/api/v1/reservations", &reserve), granted);
-        let twice = json!({ "agent": "news-sol", "run_id": "run-x", "amount_usd": 0.05 });
-        assert_eq!(post(&server, "/api/v1/reservations", &twice)["decision"]["verdict"], "refused");
-        let released = post(&server, "/api/v1/releases", &json!({ "run_id": "run-x" }));
-        assert_eq!(released["released"], true);
-    }
-    assert_eq!(budget("reserved_usd"), 0.0);
-    let none = post(&server, "/api/v1/releases", &json!({ "run_id": "run-x" }));
+    let (events, server) = empty(&[]);
+    post(&server, "/api/v1/policy", &json!({ "policy": "[budget]\nreservation_ttl_sec = 1\n" }));
+    let reserve = |agent: &str, run: &str, usd: f64| {
+        post(
+            &server,
+            "/api/v1/reservations",
+            &json!({ "agent": agent, "run_id": run, "amount_usd": usd, "event_id": run }),
+        )
+    };
+    let reserved = || get(&server, "/api/v1/state")["budget"]["reserved_usd"].as_f64().expect("an amount");
+    let granted = reserve("a", "one", 0.5);
+    assert_eq!((&granted["granted"], reserved()), (&json!(true), 0.5), "{granted}");
+    assert_eq!(reserve("a", "one", 0.5), granted, "sent twice, reserved once");
+    let twice = json!({ "agent": "a", "run_id": "one", "amount_usd": 0.5 });
+    assert_eq!(post(&server, "/api/v1/reservations", &twice)["decision"]["verdict"], "refused");
+    assert_eq!(post(&server, "/api/v1/releases", &json!({ "run_id": "one" }))["released"], true);
+    let none = post(&server, "/api/v1/releases", &json!({ "run_id": "one" }));
     assert_eq!((&none["released"], &none["decision"]["reason"]["rule"]), (&json!(false), &json!("not open")));
-    let most = json!({ "agent": "news-sol", "run_id": "run-y", "amount_usd": 1e9 });
-    assert_eq!(post(&server, "/api/v1/reservations", &most)["granted"], false);
-    drop(events);
+    assert_eq!(reserve("a", "huge", 1e9)["granted"], false);
+    assert_eq!(reserve("a", "late", 1.0)["granted"], true);
+    thread::sleep(Duration::from_millis(1100));
+    let next = reserve("b", "next", 2.0);
+    assert_eq!(next["decision"]["subject"], "b", "the answer is about what was asked, whatever expired meanwhile");
+    assert_eq!((&next["granted"], reserved()), (&json!(true), 2.0));
+    events.append("runs", "{\"agent\":\"b\",\"run_id\":\"next\",\"cost_usd\":0.25}\n");
+    wait_until("it is settled", || reserved() == 0.0);
+    assert_eq!(get(&server, "/api/v1/state")["budget"]["spent_usd"], json!(0.25));
 }
 
 #[test]
@@ -163,9 +171,19 @@ fn a_token_without_the_scope_commands_nobody_and_is_counted() {
     refused(&server, ("POST", "/api/v1/checks", &[bearer, JSON], &check("carry-ada")), (403, "agent"));
     let own = ask(&server, "POST", "/api/v1/checks", &[bearer, JSON], &check("news-sol"));
     assert_eq!(own.status, 200, "{}", own.text());
+    let lines = |line: &str| ask(&server, "POST", "/api/v1/events", &[bearer, NDJSON], line);
+    assert_eq!(lines(r#"{"agent":"news-sol","reward":1}"#).status, 200);
+    for (line, status) in [
+        (r#"{"agent":"news-sol","symbol":"BTC","price":0.01}"#, 403),
+        (r#"{"agent":"news-sol","strategy":"carry","realized_pnl_bps":-99}"#, 400),
+        (r#"{"run_id":"of another","realized_pnl_bps":-99}"#, 403),
+    ] {
+        assert_eq!(lines(line).status, status, "{line}");
+    }
     let page = ask(&server, "GET", "/metrics", &[bearer], "").text();
     for reason in ["scope", "agent"] {
-        let series = format!("runtape_requests_refused_total{{reason=\"{reason}\"}} 1");
+        let count = if reason == "agent" { 3 } else { 1 };
+        let series = format!("runtape_requests_refused_total{{reason=\"{reason}\"}} {count}");
         assert!(page.contains(&series), "{series}");
     }
     let mine = std::fs::read_to_string(events.stream("control")).expect("the stream");

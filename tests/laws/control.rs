@@ -88,14 +88,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// What should be open and spent, kept as plainly as can be. Cents.
 #[derive(Default)]
 struct Model {
-    open: BTreeMap<String, (String, i64)>,
+    /// By run and agent.
+    open: BTreeMap<(String, String), i64>,
     spent: BTreeMap<(i64, String), i64>,
 }
 
 impl Model {
     fn committed(&self, day: i64, agent: Option<&str>) -> i64 {
         let of = |name: &String| agent.is_none_or(|agent| name == agent);
-        let open: i64 = self.open.values().filter(|(name, _)| of(name)).map(|(_, cents)| cents).sum();
+        let open: i64 = self.open.iter().filter(|((_, name), _)| of(name)).map(|(_, cents)| cents).sum();
         open + self.spent.iter().filter(|((d, name), _)| *d == day && of(name)).map(|(_, cents)| cents).sum::<i64>()
     }
 
@@ -106,8 +107,8 @@ impl Model {
             match line.verdict.as_str() {
                 "granted" => {
                     let cents = (line.reason["amount_usd"].as_f64().expect("an amount") * 100.0).round() as i64;
-                    let known = self.open.insert(run, (line.subject.clone(), cents));
-                    assert_eq!(known, None, "a run has one reservation");
+                    let known = self.open.insert((run, line.subject.clone()), cents);
+                    assert_eq!(known, None, "an agent has one reservation for a run");
                     let day = minute.div_euclid(1440);
                     assert!(self.committed(day, None) <= 490, "the fleet's day is overspent");
                     let own = self.committed(day, Some(&line.subject));
@@ -119,7 +120,10 @@ impl Model {
                     let own = line.subject == "agent-0" && self.committed(day, Some("agent-0")) + cents > 190;
                     assert!(own || self.committed(day, None) + cents > 490, "there was room for {cents} cents");
                 }
-                "settled" | "released" | "expired" => assert!(self.open.remove(&run).is_some(), "{run} was open"),
+                "settled" | "released" | "expired" => {
+                    let of = (run, line.subject.clone());
+                    assert!(self.open.remove(&of).is_some(), "{of:?} was open");
+                }
                 _ => {}
             }
         }
@@ -142,9 +146,8 @@ proptest! {
                 }),
                 Step::Run { agent, run, cents } => {
                     // What a run really costs is beyond the ledger: here it keeps within what was reserved.
-                    let name = format!("r{run}");
-                    let owner = model.open.get(&name).cloned();
-                    let (agent, most) = owner.unwrap_or((format!("agent-{agent}"), 0));
+                    let (name, agent) = (format!("r{run}"), format!("agent-{agent}"));
+                    let most = model.open.get(&(name.clone(), agent.clone())).copied().unwrap_or(0);
                     let cents = i64::from(cents).min(most);
                     *model.spent.entry((minute.div_euclid(1440), agent.clone())).or_default() += cents;
                     json!({ "ts": ts, "agent": agent, "run_id": name, "cost_usd": cents as f64 / 100.0 })
@@ -163,7 +166,7 @@ proptest! {
             let emitted = stand.line(line);
             model.take(&emitted, minute);
         }
-        let open: i64 = model.open.values().map(|(_, cents)| cents).sum();
+        let open: i64 = model.open.values().sum();
         let budget = stand.slots.iter().find_map(|slot| slot.summary(None)).map(|(_, value)| value);
         let reserved = budget.and_then(|budget| budget["reserved_usd"].as_f64());
         if let Some(reserved) = reserved {
@@ -233,8 +236,9 @@ proptest! {
     fn confidence_and_gates_equal_a_plain_recount(
         events in proptest::collection::vec((0..30u8, -60.0..60.0f64, any::<u8>()), 1..160),
         window in 0..12usize,
+        rolling in 12..30usize,
     ) {
-        let policy = format!("[confidence]\nwindow = {window}\n[gates]\nwindow = 12\nmin_runs = 6\n[gates.promote]\nmin_pnl_bps = 40.0");
+        let policy = format!("[rolling]\nwindow = {rolling}\n[confidence]\nwindow = {window}\n[gates]\nwindow = 12\nmin_runs = 6\n[gates.promote]\nmin_pnl_bps = 40.0");
         let (mut stand, mut plain) = (Stand::new(&policy), Plain::default());
         for (run, value, kind) in events {
             let name = format!("r{run}");
@@ -245,8 +249,8 @@ proptest! {
             } else {
                 let value = value.round();
                 stand.line(json!({ "agent": "a", "run_id": name, "realized_pnl_bps": value }));
-                add(&mut plain.pnl, &name, value, usize::MAX);
-                add(&mut plain.counted, &name, value, if window == 0 { usize::MAX } else { window });
+                add(&mut plain.pnl, &name, value, rolling.max(13));
+                add(&mut plain.counted, &name, value, if window == 0 { rolling } else { window });
             }
             plain.judge();
             let row = stand.row(Subject::Agent(0));

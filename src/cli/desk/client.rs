@@ -241,8 +241,8 @@ impl Desk for Client {
         Ok(self.post("/api/v1/checks", &Value::Object(fields))?)
     }
 
-    fn enforce(&mut self, toml: &str, _actor: &str, reason: Option<&str>) -> anyhow::Result<Option<u64>> {
-        let mut body = json!({ "policy": toml });
+    fn enforce(&mut self, toml: &str, actor: &str, reason: Option<&str>) -> anyhow::Result<Option<u64>> {
+        let mut body = json!({ "policy": toml, "actor": actor });
         if let Some(reason) = reason {
             body["reason"] = reason.into();
         }

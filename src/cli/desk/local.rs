@@ -18,7 +18,10 @@ use crate::{
     clock::Clock,
     consumers::REGISTRY,
     decision::DecisionLine,
-    event::control::{self, Mint},
+    event::{
+        Kind,
+        control::{self, Mint},
+    },
     fold::{Batch, Emitted, Intake, Registration, intake::CONTROL_STREAM, lines::Outcome},
     render::state::{self, Asked, Head, Part},
     replay::{Replayed, replay_through},
@@ -146,7 +149,7 @@ fn passes(filter: &Filter, line: &DecisionLine) -> bool {
 impl Desk for Local {
     fn state(&mut self) -> anyhow::Result<State> {
         let Replayed { engine, intake, .. } = self.fold(REGISTRY, false, |_, _| {})?;
-        let asked = Asked::All(intake.tape_time());
+        let asked = Asked::All(intake.now());
         let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
         let state = state::State::new(Head::of(&intake), parts, &asked, intake.subjects());
         Ok(state.json().into())
@@ -222,6 +225,12 @@ impl Desk for Local {
     fn enforce(&mut self, toml: &str, actor: &str, reason: Option<&str>) -> anyhow::Result<Option<u64>> {
         let event_id = uuid::Uuid::new_v4().to_string();
         let stands = self.carry_out(&[control::policy(self.mint(&event_id), toml, actor, reason)], &[])?;
-        Ok(stands.first().map(|stands| stands.position))
+        match stands.first() {
+            Some(stands) if stands.outcome == Outcome::Kind(Kind::Policy) => Ok(Some(stands.position)),
+            other => Err(anyhow!(
+                "the policy is not in force: its line counts as {}; see `runtape tail -n 5 --kind malformed`",
+                other.map_or("lost", |stands| stands.outcome.name())
+            )),
+        }
     }
 }

@@ -8,7 +8,12 @@ mod client;
 /// In the directory itself.
 mod local;
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use clap::Args;
 use serde_json::{Map, Value};
@@ -173,8 +178,7 @@ impl Way {
                 layout.dir.display(),
                 beacon.pid
             );
-            let url = format!("http://{}", beacon.address);
-            return Ok(Box::new(Client::new(&url, self.token()?, way_out)?));
+            return Ok(Box::new(Client::new(&format!("http://{}", near(beacon.address)?), self.token()?, way_out)?));
         }
         Ok(Box::new(Local::new(self.events.clone())))
     }
@@ -188,6 +192,21 @@ impl Way {
         })?;
         Ok(Some(text.trim().to_owned()))
     }
+}
+
+/// The address of a server on this machine. A file that anybody may have written must not say where a token is sent.
+fn near(address: SocketAddr) -> Result<SocketAddr, Usage> {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    if ip.is_loopback() {
+        return Ok(SocketAddr::new(ip, address.port()));
+    }
+    Err(Usage(format!(
+        "the server of this directory listens on {address}: say that you mean it with --server {address}"
+    )))
 }
 
 /// Refuses an agent that the state does not know, with the nearest name that it does.

@@ -10,13 +10,17 @@ use crate::{
 /// Reservations that are open: granted, and neither settled, released nor expired.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
-    open: BTreeMap<Key, Reservation>,
-    by_expiry: BTreeSet<(Nanos, Key)>,
+    /// By run and agent: nobody's run ends the reservation of another.
+    open: BTreeMap<Of, Reservation>,
+    by_expiry: BTreeSet<(Nanos, Of)>,
     by_agent: BTreeMap<Box<str>, i128>,
     total: i128,
     /// The largest time of a request so far.
     now: Option<Nanos>,
 }
+
+/// A run, and the name of the agent that reserved for it.
+pub type Of = (Key, Box<str>);
 
 /// Budget set aside for a run, by its amount in nano-USD.
 #[derive(Debug, Serialize, Deserialize)]
@@ -34,8 +38,14 @@ impl Ledger {
         self.open.len()
     }
 
-    pub fn get(&self, run: Key) -> Option<&Reservation> {
-        self.open.get(&run)
+    pub fn is_open(&self, run: Key, agent: &str) -> bool {
+        self.open.contains_key(&(run, agent.into()))
+    }
+
+    /// The agents that reserved for a run.
+    pub fn agents_of(&self, run: Key) -> impl Iterator<Item = &str> {
+        let from = (run, Box::from(""));
+        self.open.range(from..).take_while(move |(of, _)| of.0 == run).map(|(of, _)| &*of.1)
     }
 
     /// All that is reserved.
@@ -53,9 +63,10 @@ impl Ledger {
         self.now = self.now.max(time);
         let Some(now) = self.now else { return Vec::new() };
         let mut expired = Vec::new();
-        while let Some((at, run)) = self.by_expiry.first().copied().filter(|(at, _)| *at <= now) {
-            self.by_expiry.remove(&(at, run));
-            expired.extend(self.close(run));
+        while self.by_expiry.first().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, (run, agent))) = self.by_expiry.pop_first()
+        {
+            expired.extend(self.close(run, &agent));
         }
         expired
     }
@@ -64,18 +75,19 @@ impl Ledger {
     pub fn open(&mut self, run: Key, run_id: &str, agent: &str, subject: Subject, amount: i128, ttl_sec: f64) {
         let ttl = (ttl_sec * time::SECOND as f64) as Nanos;
         let expires = self.now.map(|now| now.saturating_add(ttl));
-        self.by_expiry.extend(expires.map(|at| (at, run)));
+        self.by_expiry.extend(expires.map(|at| (at, (run, agent.into()))));
         *self.by_agent.entry(agent.into()).or_default() += amount;
         self.total += amount;
         let reservation = Reservation { run_id: run_id.into(), agent: agent.into(), subject, amount, expires };
-        self.open.insert(run, reservation);
+        self.open.insert((run, agent.into()), reservation);
     }
 
-    /// Ends the reservation of a run.
-    pub fn close(&mut self, run: Key) -> Option<Reservation> {
-        let reservation = self.open.remove(&run)?;
+    /// Ends the reservation of an agent for a run.
+    pub fn close(&mut self, run: Key, agent: &str) -> Option<Reservation> {
+        let of = (run, Box::from(agent));
+        let reservation = self.open.remove(&of)?;
         if let Some(at) = reservation.expires {
-            self.by_expiry.remove(&(at, run));
+            self.by_expiry.remove(&(at, of));
         }
         self.total -= reservation.amount;
         if let Some(of_agent) = self.by_agent.get_mut(&reservation.agent) {

@@ -51,7 +51,7 @@ const UNSETTLED: &str = "settled, released, expired or never granted: nothing is
 
 impl Consumer for Budget {
     const NAME: &'static str = "budget";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const FAMILIES: &'static [Family] = &[
         Family::new(
             "budget_remaining_usd",
@@ -68,15 +68,14 @@ impl Consumer for Budget {
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let rules = &at.policy().budget;
         self.fleet.limit = Some(Limit::of(rules.daily_usd, rules));
-        let turned = self.turn(at.tape_time);
+        let turned = self.turn(at.now);
         match &event.body {
             Body::Run(run) => {
-                let settled = self.settle(event.run, run.cost, out);
                 if let Some(agent) = event.agent {
+                    self.settle(at, event.run, agent, run.cost, out);
                     self.spend(agent, event.time, run.cost);
+                    self.judge_agent(agent, at, out);
                 }
-                let of_run = event.agent.into_iter().chain(settled.filter(|agent| Some(*agent) != event.agent));
-                of_run.for_each(|agent| self.judge_agent(agent, at, out));
             }
             Body::Check(_) => self.expire(at, event, out),
             Body::Reserve(reserve) => {
@@ -120,8 +119,8 @@ impl Consumer for Budget {
         }
     }
 
-    fn summary(&self, tape_time: Option<Nanos>) -> Option<(&'static str, Value)> {
-        let today = tape_time.map(day).or(self.today);
+    fn summary(&self, now: Option<Nanos>) -> Option<(&'static str, Value)> {
+        let today = now.map(day).or(self.today);
         let defaults = policy::Budget::default();
         let fallback = Account::under(Limit::of(defaults.daily_usd, &defaults));
         let account = if self.fleet.limit.is_some() { &self.fleet } else { &fallback };
@@ -130,9 +129,9 @@ impl Consumer for Budget {
 }
 
 impl Budget {
-    /// Goes on to the day of the tape time; true when it is another one.
-    fn turn(&mut self, tape_time: Option<Nanos>) -> bool {
-        let Some(now) = tape_time.map(day).filter(|now| Some(*now) != self.today) else { return false };
+    /// Goes on to the day of a time; true when it is another one.
+    fn turn(&mut self, now: Option<Nanos>) -> bool {
+        let Some(now) = now.map(day).filter(|now| Some(*now) != self.today) else { return false };
         if self.today.is_none() {
             self.fleet.date(now);
             for agent in std::mem::take(&mut self.undated) {
@@ -174,14 +173,14 @@ impl Budget {
         out.emit(subject, verdict, "daily budget", account.numbers(self.today));
     }
 
-    /// The first run line of a run ends its reservation; what the run cost is spent instead. Whose it was.
-    fn settle(&mut self, run: Option<Key>, cost: i128, out: &mut Decisions) -> Option<u32> {
-        let reservation = self.ledger.close(run?)?;
+    /// The first run line of a run ends what its agent reserved for it; what the run cost is spent instead.
+    fn settle(&mut self, at: &At, run: Option<Key>, agent: u32, cost: i128, out: &mut Decisions) {
+        let subject = Subject::Agent(agent);
+        let Some(reservation) = run.and_then(|run| self.ledger.close(run, at.name(subject))) else { return };
         let mut numbers = reservation.numbers();
         numbers.push(("cost_usd", money::to_usd(cost).into()));
         numbers.push(("above_reservation", (cost > reservation.amount).into()));
-        out.emit_named(reservation.subject, &reservation.agent, "settled", "run", numbers);
-        id(reservation.subject)
+        out.emit(subject, "settled", "run", numbers);
     }
 
     fn expire(&mut self, at: &At, event: &Event, out: &mut Decisions) {
@@ -207,7 +206,7 @@ impl Budget {
         account.reserved = self.ledger.of(name);
         let (fleet, own) = (self.fleet.available(self.today), account.available(self.today));
         let exceeds = |available: Option<i128>| available.is_some_and(|available| reserve.amount > available);
-        let (verdict, rule, way_out) = if self.ledger.get(run).is_some() {
+        let (verdict, rule, way_out) = if self.ledger.is_open(run, name) {
             (REFUSED, "already reserved", "release it first, or use another run_id")
         } else if self.ledger.len() >= policy.limits.reservations {
             ("denied", "too many reservations", "settle or release some, or raise limits.reservations")
@@ -240,15 +239,19 @@ impl Budget {
 
     fn release(&mut self, at: &At, event: &Event, release: &Release, out: &mut Decisions) {
         let Some((run, run_id)) = event.run.zip(event.run_id) else { return };
-        let held = self.ledger.get(run);
-        let foreign = held.zip(release.agent).is_some_and(|(held, (_, name))| *held.agent != *at.text(name));
-        let Some(reservation) = (if foreign { None } else { self.ledger.close(run) }) else {
+        let of_run: Vec<Box<str>> = self.ledger.agents_of(run).map(Box::from).take(2).collect();
+        let agent: Option<Box<str>> = match (release.agent, &of_run[..]) {
+            (Some((_, name)), _) => Some(at.text(name).into()),
+            (None, [only]) => Some(only.clone()),
+            _ => None,
+        };
+        let (rule, way_out) = match (of_run.first(), &agent) {
+            (Some(_), Some(_)) => ("reserved by another agent", "name the agent that reserved it"),
+            (Some(_), None) => ("reserved by several agents", "name the agent whose reservation it is"),
+            (None, _) => ("not open", UNSETTLED),
+        };
+        let Some(reservation) = agent.and_then(|agent| self.ledger.close(run, &agent)) else {
             let named = release.agent.map_or(Named::Known(Subject::Fleet), |(named, _)| named);
-            let (rule, way_out) = if foreign {
-                ("reserved by another agent", "name the agent that reserved it")
-            } else {
-                ("not open", UNSETTLED)
-            };
             let numbers = vec![("run_id", at.text(run_id).into()), ("way_out", way_out.into())];
             return out.answer(at, named, REFUSED, rule, numbers);
         };

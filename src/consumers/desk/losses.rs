@@ -33,9 +33,16 @@ struct Notionals {
 }
 
 impl Losses {
-    /// Goes on to the day of the tape time.
-    pub fn turn(&mut self, tape_time: Option<Nanos>) {
-        self.today = tape_time.map(day).or(self.today);
+    /// Goes on to the day of a time.
+    pub fn turn(&mut self, now: Option<Nanos>) {
+        let before = self.today;
+        self.today = now.map(day).or(before);
+        if before.is_none() && self.today.is_some() {
+            // What was realized before any time was known is of the first day that is.
+            for (_, account) in self.agents.agents_mut().filter(|(_, account)| account.day.is_none()) {
+                account.day = self.today;
+            }
+        }
     }
 
     /// A signal of a run: the size it asks for.
@@ -55,7 +62,8 @@ impl Losses {
             *account = Day { day, realized: 0 };
         }
         if day == account.day {
-            account.realized += money::nano_usd(pnl.realized_pnl_bps / 10_000.0 * notional);
+            let realized = money::nano_usd(pnl.realized_pnl_bps / 10_000.0 * notional);
+            account.realized = account.realized.saturating_add(realized);
         }
     }
 

@@ -85,7 +85,9 @@ impl Consumer for Desk {
         if let Some(agent) = event.agent.map(Subject::Agent)
             && let Some(standing) = self.standings.entry(agent)
         {
-            standing.meet(at, event.strategy);
+            // A profit that comes late says nothing of where the agent belongs now.
+            let belongs = matches!(event.body, Body::Run(_) | Body::Alpha(_));
+            standing.meet(at, event.strategy.filter(|_| belongs));
         }
         match &event.body {
             Body::Alpha(alpha) => {
@@ -172,7 +174,7 @@ impl Desk {
             self.rules = Some(Rules { desk: policy.desk.clone(), confidence_cap: policy.confidence.cap });
             self.touch(Subject::Fleet, out);
         }
-        self.losses.turn(at.tape_time);
+        self.losses.turn(at.now);
     }
 
     /// Marks everybody whose verdict a change of this subject may change.

@@ -13,7 +13,7 @@ use crate::{
 pub struct Standing {
     /// The first position at which it was met.
     met: Option<u64>,
-    /// The strategy its last line with one named.
+    /// The strategy of its last run or signal that had one.
     pub strategy: Option<u32>,
     pub strategy_name: Option<Box<str>>,
     pub killed: Option<u64>,

@@ -89,7 +89,7 @@ const EVALUATIONS: usize = 1;
 
 impl Consumer for Gates {
     const NAME: &'static str = "gates";
-    const VERSION: u32 = 2;
+    const VERSION: u32 = 3;
     const FAMILIES: &'static [Family] = &[
         Family::new("gate_state", MetricType::Gauge, "Where a subject stands: 1 for its state, 0 for the others.")
             .with_labels(&["state"]),

@@ -54,7 +54,8 @@ impl GateWindow {
     }
 
     pub fn pnl(&mut self, run: Option<Key>, pnl: &Pnl, policy: &Policy) {
-        let capacity = policy.rolling.window.max(policy.gates.window);
+        // One more than is counted, so that what ceases to count can still be taken off the sum.
+        let capacity = policy.rolling.window.max(policy.gates.window + 1);
         if capacity != self.capacity {
             // Another policy: what is no longer kept must not be counted on.
             self.capacity = capacity;

@@ -4,12 +4,12 @@ use super::{check, fold, good_runs, rewards, row};
 use crate::subject::Subject;
 
 /// Lines in order, each with an event id of its own where it is a control line.
-fn log(parts: &[&[String]]) -> Vec<String> {
+pub(super) fn log(parts: &[&[String]]) -> Vec<String> {
     let number = |(n, line): (usize, &String)| line.replacen("EVENT", &format!("e{n}"), 1);
     parts.iter().flat_map(|part| part.iter()).enumerate().map(number).collect()
 }
 
-fn command(action: &str, subject: &str) -> Vec<String> {
+pub(super) fn command(action: &str, subject: &str) -> Vec<String> {
     let subject = match subject.split_once(':') {
         Some(("strategy", name)) => format!(r#""strategy":"{name}""#),
         Some((_, name)) => format!(r#""agent":"{name}""#),
@@ -25,11 +25,11 @@ fn policy(toml: &str) -> Vec<String> {
     vec![line.to_string()]
 }
 
-fn run(agent: &str, more: &str) -> Vec<String> {
+pub(super) fn run(agent: &str, more: &str) -> Vec<String> {
     vec![format!(r#"{{"agent":"{agent}"{more}}}"#)]
 }
 
-fn request(kind: &str, more: &str) -> Vec<String> {
+pub(super) fn request(kind: &str, more: &str) -> Vec<String> {
     vec![format!(r#"{{"kind":"{kind}","event_id":"EVENT"{more}}}"#)]
 }
 
@@ -264,53 +264,6 @@ fn what_was_lost_today_holds_orders_back() {
 }
 
 #[test]
-fn budget_is_reserved_settled_released_and_expires() {
-    let reserve = |run: &str, usd: f64, sec: u32| {
-        request(
-            "reserve",
-            &format!(r#","agent":"a","run_id":"{run}","amount_usd":{usd},"ts":"2026-03-01T10:{sec:02}:00Z""#),
-        )
-    };
-    let release = |run: &str, agent: &str| request("release", &format!(r#","run_id":"{run}","agent":"{agent}""#));
-    let lines = log(&[
-        &reserve("r1", 3.0, 0),
-        &reserve("r2", 1.91, 1),
-        &reserve("r2", 1.9, 2),
-        &reserve("r2", 0.0, 3),
-        &run("a", r#","run_id":"r1","cost_usd":2.5"#),
-        &run("a", r#","run_id":"r1","cost_usd":0.1"#),
-        &release("r1", "a"),
-        &release("r2", "b"),
-        &release("r2", "a"),
-        &reserve("r3", 2.3, 4),
-        &reserve("r4", 0.1, 5),
-        &reserve("r4", 0.1, 19),
-    ]);
-    let want = [
-        "0 budget a granted (budget)",
-        "1 budget a denied (fleet budget)",
-        "2 budget a granted (budget)",
-        "3 budget a refused (already reserved)",
-        "4 budget a settled (run)",
-        "6 budget a refused (not open)",
-        "7 budget b refused (reserved by another agent)",
-        "8 budget a released (request)",
-        "9 budget a granted (budget)",
-        "10 budget a denied (fleet budget)",
-        "11 budget a expired (ttl)",
-        "11 budget a granted (budget)",
-    ];
-    check("", &lines, "budget", &want);
-    let own = "[budget.agents]\na = 1.0";
-    check(
-        own,
-        &log(&[&reserve("r1", 0.91, 0), &reserve("r1", 0.9, 0)]),
-        "budget",
-        &["0 budget a denied (agent budget)", "1 budget a granted (budget)"],
-    );
-}
-
-#[test]
 fn a_policy_is_in_force_from_its_own_position() {
     let cost = run("a", r#","ts":"2026-03-01T10:00:00Z","cost_usd":4.95"#);
     let lines = log(&[
@@ -334,38 +287,20 @@ fn a_policy_is_in_force_from_its_own_position() {
 }
 
 #[test]
-fn runs_are_given_out_at_each_period_and_taken_back_at_once() {
-    let at = |minute: u32, agent: &str| {
-        vec![format!(r#"{{"agent":"{agent}","reward":0.5,"ts":"2026-03-01T10:{minute:02}:00Z"}}"#)]
-    };
+fn a_late_profit_does_not_move_an_agent_to_another_strategy() {
     let lines = log(&[
-        &at(0, "a"),
-        &at(1, "b"),
-        &at(15, "a"),
-        &command("kill", "agent:a"),
-        &command("quarantine", "agent:b"),
-        &at(30, "b"),
-        &command("clear", "agent:b"),
-        &command("pause", "fleet"),
-        &command("resume", "fleet"),
-        &at(45, "b"),
+        &run("a", r#","run_id":"old","strategy":"s","errors":0"#),
+        &run("a", r#","run_id":"new","strategy":"t","errors":0"#),
+        &command("pause", "strategy:t"),
+        &run("a", r#","run_id":"old","realized_pnl_bps":1"#),
     ]);
-    let want = [
-        "2 allocation a allocated (period)",
-        "2 allocation b allocated (period)",
-        "3 allocation a allocated (held back)",
-        "4 allocation b allocated (held back)",
-        "7 allocation b allocated (held back)",
-        "9 allocation b allocated (period)",
-    ];
-    check("", &lines, "allocation", &want);
-    let share = |upto: usize, agent: u32| row("", &lines[..upto], Subject::Agent(agent))["allocation"].clone();
-    assert_eq!(share(3, 0)["runs_per_period"], 15);
-    assert_eq!(share(3, 1)["interval_min"], 1);
-    assert_eq!(
-        share(5, 1),
-        json!({"runs_per_period": 1, "interval_min": 15, "score": share(5, 1)["score"], "paper": true})
-    );
-    assert_eq!(share(10, 1)["runs_per_period"], 30);
-    assert_eq!(share(10, 0)["runs_per_period"], 0);
+    assert_eq!(verdict("", &lines, 0)["reasons"], json!(["strategy_paused"]));
+}
+
+#[test]
+fn losses_beyond_all_bounds_stay_losses() {
+    let most = r#"{"agent":"a","realized_pnl_bps":-9007199254740992,"notional_usd":9007199254740992}"#.to_owned();
+    let lines = log(&[&run("a", r#","errors":0"#), &vec![most; 40], &question("a", r#","paper":true"#)]);
+    let answers = answers("[gates.kill]\nlast_5_pnl_bps = -1e15\nmode = \"evidence\"\nalpha = 1e-9", &lines);
+    assert!(answers[0].contains("daily_loss"), "{answers:?}");
 }

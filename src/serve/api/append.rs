@@ -123,25 +123,33 @@ async fn append<T: Send + 'static>(
 
 /// The positions of lines that count as what they are.
 fn taken(kind: Kind, appended: &[Appended]) -> Result<Arc<[u64]>, ApiError> {
-    if appended.iter().any(|line| line.outcome == Outcome::Duplicate) {
+    // Of a request for several, some may have been made before it was cut short: the others are answered.
+    let new: Vec<&Appended> = appended.iter().filter(|line| line.outcome != Outcome::Duplicate).collect();
+    if new.is_empty() {
         let message = "a request with this event_id was appended before, too long ago to know its answer by it";
         let way_out = "find the decision with GET /api/v1/decisions?subject=AGENT&newest=true, or use a new event_id";
         return Err(ApiError::new(409, "seen_before", message, way_out));
     }
-    if let Some(line) = appended.iter().find(|line| line.outcome != Outcome::Kind(kind)) {
+    if let Some(line) = new.iter().find(|line| line.outcome != Outcome::Kind(kind)) {
         let what =
             format!("the line at position {} counts as {}, not as {}", line.position, line.outcome.name(), kind.name());
         return Err(ApiError::internal("a line of ours was not understood", &what));
     }
-    Ok(appended.iter().map(|line| line.position).collect())
+    Ok(new.iter().map(|line| line.position).collect())
 }
 
-/// The decision that a consumer made at a position.
+/// Whether a decision answers a request. At the same position others may follow from it: that a reservation expired, or
+/// that a budget is restored.
+fn is_answer(decision: &DecisionLine) -> bool {
+    !matches!(decision.verdict.as_str(), "expired" | "exhausted" | "restored")
+}
+
+/// The decision that answers the request at a position.
 ///
 /// # Errors
 /// There is none within the patience of a request.
 pub async fn decision(app: &App, consumer: &str, position: u64) -> Result<DecisionLine, ApiError> {
-    let made = || app.live.decision(consumer, position).into_iter().next();
+    let made = || app.live.decision(consumer, position).into_iter().find(is_answer);
     app.progress.until(PATIENCE, made).await.ok_or_else(|| undecided(app, consumer, position))
 }
 
@@ -153,7 +161,7 @@ pub async fn decisions(app: &App, consumer: &str, positions: &[u64]) -> Result<V
     let mut made = Vec::with_capacity(positions.len());
     let mut all = || {
         while let Some(position) = positions.get(made.len()) {
-            made.push(app.live.decision(consumer, *position).into_iter().next()?);
+            made.push(app.live.decision(consumer, *position).into_iter().find(is_answer)?);
         }
         Some(())
     };

@@ -16,7 +16,10 @@ use crate::{
         control::{self, About, Mint},
     },
     live::Of,
-    serve::{routes::App, tokens::Caller},
+    serve::{
+        routes::{App, Rows},
+        tokens::Caller,
+    },
 };
 
 /// Whom a request is about.
@@ -69,21 +72,18 @@ async fn select(app: &App, target: &Target) -> Result<Vec<String>, ApiError> {
     if *target == Target::Fleet {
         return Ok(Vec::new());
     }
-    let of = match target {
-        Target::Agent(name) => Of::One("agent", name.clone()),
-        Target::Strategy(name) => Of::One("strategy", name.clone()),
-        _ => Of::All,
-    };
-    let state = app.rows(of).await?;
-    reads::complete(&state)?;
-    let knows = |kind: &str, name: &str| state.json[kind].get(name).is_some();
+    let knows = |kind: &'static str, name: &str| app.live.knows(kind, name);
     match target {
-        Target::Agent(name) if !knows("agents", name) => Err(reads::unknown_agent(name)),
-        Target::Strategy(name) if !knows("strategies", name) => {
+        Target::Agent(name) if !knows("agent", name) => Err(reads::unknown_agent(name)),
+        Target::Strategy(name) if !knows("strategy", name) => {
             let message = format!("there is no strategy {name:?}");
             Err(ApiError::new(404, "unknown_strategy", message, "see the strategies in /api/v1/state"))
         }
         Target::Where(wanted) => {
+            let state = app.rows(Of::Agents).await?;
+            // Only those who say what is asked for must answer: an operator is needed most when something is down.
+            let needed = |name: &&str| wanted.keys().any(|key| says(key) == *name) || **name == *"intake";
+            reads::complete(&Rows { silent: state.silent.iter().copied().filter(needed).collect(), ..state.clone() })?;
             let agents = chosen(wanted, state.json["agents"].as_object());
             if agents.is_empty() {
                 let message = format!("no agent is as {} says", Value::Object(wanted.clone()));
@@ -116,6 +116,15 @@ fn target(body: &Map<String, Value>) -> Result<Target, ApiError> {
 /// Who is named on the line: the token says who asks, whatever the body claims.
 pub fn actor(caller: &Caller, body: &Map<String, Value>) -> String {
     caller.name.as_deref().or(Asked::text(body, "actor")).unwrap_or("local").to_owned()
+}
+
+/// The consumer whose rows tell what a key of `where` asks for.
+fn says(key: &str) -> &'static str {
+    match key {
+        "gate" | "policy" => "gates",
+        "quarantined" => "quarantine",
+        _ => "desk",
+    }
 }
 
 /// The agents whose rows are as wanted, by name.

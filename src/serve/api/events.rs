@@ -9,9 +9,8 @@ use super::{
     errors::{ApiError, json_response},
 };
 use crate::{
-    event::{self, Nanos, Stamp, control},
+    event::{self, Kind, Nanos, Stamp, control},
     fold::lines::Outcome,
-    policy::Limits,
     serve::{routes::App, tokens::Caller},
     streams::lines::is_blank,
 };
@@ -25,7 +24,7 @@ const NAMED_MAX: usize = 100;
 pub async fn post(app: App, asked: Asked) -> Result<Response, ApiError> {
     let now = app.clock.now();
     let (bytes, caller) = (asked.bytes, asked.caller);
-    let lines = app.blocking(move |_| prepare(&bytes, now, &caller)).await??;
+    let lines = app.blocking(move |app| prepare(&bytes, now, &caller, line_bytes(app))).await??;
     let appended = append::events(&app, lines).await?;
     if let Some(last) = appended.iter().map(|line| line.position).max() {
         append::durable(&app, last).await?;
@@ -40,12 +39,16 @@ pub async fn post(app: App, asked: Asked) -> Result<Response, ApiError> {
     Ok(json_response(StatusCode::OK, &body))
 }
 
+/// How long a line may be under the policy in force.
+fn line_bytes(app: &App) -> usize {
+    app.live.status().policy().policy.limits.line_bytes
+}
+
 /// The lines of a body as they will be appended: all of them, or none.
 ///
 /// # Errors
 /// Lists the lines that are bad, or that the caller may not append.
-pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller) -> Result<Vec<String>, ApiError> {
-    let limit = Limits::default().line_bytes;
+pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller, limit: usize) -> Result<Vec<String>, ApiError> {
     let ts = control::stamp(now);
     let (mut lines, mut bad, mut faults) = (Vec::new(), Vec::new(), 0_usize);
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
@@ -60,7 +63,10 @@ pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller) -> Result<Vec<String>,
             Ok(line) => lines.push(line),
             Err(Fault::Agent) => {
                 let own = caller.agent.as_deref().unwrap_or_default();
-                let way_out = format!("line {}: name this agent on each line", number + 1);
+                let way_out = format!(
+                    "line {}: name this agent on each line, and send runs, signals and profits only",
+                    number + 1
+                );
                 return Err(ApiError::foreign_agent(own, way_out));
             }
             Err(Fault::Bad(reason, detail)) => {
@@ -97,8 +103,14 @@ fn line_of(bytes: &[u8], limit: usize, ts: &str, caller: &Caller) -> Result<Stri
         let detail = format!("a {} has a route of its own; see /api/v1/openapi.json", kind.name());
         return Err(Fault::Bad("control", detail));
     }
-    if !caller.speaks_for(line.agent.as_deref()) {
+    // Prices are about everybody.
+    let own = matches!(line.kind, Some(Kind::Run | Kind::Alpha | Kind::Pnl));
+    if caller.agent.is_some() && !own || !caller.speaks_for(line.agent.as_deref()) {
         return Err(Fault::Agent);
+    }
+    if !caller.may_name(line.strategy.as_deref()) {
+        let detail = "this token may not name the strategy; give the token strategy = \"...\", or leave it out";
+        return Err(Fault::Bad("strategy", detail.to_owned()));
     }
     let text = String::from_utf8_lossy(bytes);
     let text = if line.ts == Stamp::Absent && !has_ts(&text) { stamped(&text, ts) } else { text };
@@ -133,12 +145,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::policy::Limits;
 
     const NOW: Nanos = 1_772_372_096_000_000_000;
     const TS: &str = "\"ts\":\"2026-03-01T13:34:56.000000000Z\"";
 
     fn said(bytes: &[u8], caller: &Caller) -> String {
-        match prepare(bytes, NOW, caller) {
+        match prepare(bytes, NOW, caller, Limits::default().line_bytes) {
             Ok(lines) => lines.join("\n"),
             Err(error) => {
                 let lines = error.more.map_or(String::new(), |more| more.1.to_string());
@@ -177,7 +190,8 @@ mod tests {
         check(&near, "bytes with its ts");
         check(&"{}\n".repeat(LINES_MAX + 1), "413 too_many_lines");
         let many = "x\n".repeat(1000);
-        let error = prepare(many.as_bytes(), NOW, &Caller::local()).expect_err("bad lines");
+        let error =
+            prepare(many.as_bytes(), NOW, &Caller::local(), Limits::default().line_bytes).expect_err("bad lines");
         assert_eq!(error.more.and_then(|more| more.1.as_array().map(Vec::len)), Some(NAMED_MAX));
         assert!(said(b"{\"x\":\"\xff\"}", &Caller::local()).contains("\"reason\":\"utf8\""));
     }
@@ -188,6 +202,11 @@ mod tests {
         for text in ["{\"agent\":\"b\"}", "{\"agent\":\"a\"}\n{\"reward\":1}", "{}"] {
             assert!(said(text.as_bytes(), &bound).starts_with("403 agent: "), "{text}");
         }
-        assert!(said(b"{\"agent\":\"a\"}", &bound).starts_with("{\"ts\""));
+        assert!(said(b"{\"agent\":\"a\",\"reward\":1}", &bound).starts_with("{\"ts\""));
+        assert!(said(b"{\"agent\":\"a\",\"symbol\":\"X\",\"price\":1}", &bound).starts_with("403 agent: "));
+        let of_strategy = br#"{"agent":"a","strategy":"s","reward":1}"#;
+        assert!(said(of_strategy, &bound).starts_with("400 bad_lines"));
+        let member = Caller { strategy: Some(Arc::from("s")), ..bound };
+        assert!(said(of_strategy, &member).starts_with("{\"ts\""));
     }
 }

@@ -116,7 +116,9 @@ async fn checked(app: &App, path: &'static str, request: Request) -> Result<Resp
     let Some(route) = ROUTES.iter().find(|route| route.path == path && route.verb.name() == verb) else {
         return Ok(not_allowed(path, request.method()));
     };
-    let caller = request.extensions().get::<Caller>().cloned().unwrap_or_else(Caller::local);
+    let Some(caller) = request.extensions().get::<Caller>().cloned() else {
+        return Err(ApiError::internal("nobody said who asks", &path));
+    };
     app.permit(&caller, route.scope)?;
     let (mut parts, body) = request.into_parts();
     let query = parameters(route, &parts.uri)?;

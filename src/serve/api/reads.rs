@@ -75,9 +75,7 @@ fn status_of(app: &App) -> Value {
 pub async fn state(app: App, _asked: Asked) -> Result<Response, ApiError> {
     let mut state = app.rows(Of::All).await?;
     complete(&state)?;
-    if let Some(object) = state.json.as_object_mut() {
-        object.shift_remove("state_hash");
-    }
+    hold(&mut state.json, &app.not_ready());
     Ok(json_response(StatusCode::OK, &state.json))
 }
 
@@ -85,11 +83,26 @@ pub async fn state(app: App, _asked: Asked) -> Result<Response, ApiError> {
 pub async fn agents(app: App, asked: Asked) -> Result<Response, ApiError> {
     let mut state = app.rows(Of::All).await?;
     complete(&state)?;
+    hold(&mut state.json, &app.not_ready());
     let agents = match state.json["agents"].take() {
         Value::Object(rows) => filtered(rows, &asked.query),
         _ => Map::new(),
     };
     Ok(json_response(StatusCode::OK, &json!({ "position": state.json["position"], "agents": agents })))
+}
+
+/// While something is not to be relied on, nobody is shown as allowed.
+fn hold(state: &mut Value, problems: &[String]) {
+    if problems.is_empty() {
+        return;
+    }
+    let rows = state["agents"].as_object_mut().into_iter().flatten();
+    for (_, verdict) in rows.filter_map(|(name, row)| Some((name, row.get_mut("verdict")?))) {
+        verdict["verdict"] = "hold".into();
+        verdict["live"] = false.into();
+        verdict["size_multiplier"] = 0.0.into();
+        verdict["reasons"] = json!(["not_ready"]);
+    }
 }
 
 /// The rows that a query means.
@@ -105,8 +118,9 @@ fn filtered(mut rows: Map<String, Value>, query: &Map<String, Value>) -> Map<Str
 
 /// GET /api/v1/agents/{name}
 pub async fn agent(app: App, asked: Asked) -> Result<Response, ApiError> {
-    let state = app.rows(Of::One("agent", asked.path.clone())).await?;
+    let mut state = app.rows(Of::One("agent", asked.path.clone())).await?;
     complete(&state)?;
+    hold(&mut state.json, &app.not_ready());
     let row = state.json["agents"].get(&asked.path).and_then(Value::as_object);
     let row = row.ok_or_else(|| unknown_agent(&asked.path))?;
     let mut shown = Map::new();
@@ -122,6 +136,12 @@ pub async fn verdict(app: App, asked: Asked) -> Result<Response, ApiError> {
     let mut problems = app.not_ready();
     problems.extend(complete(&state).err().map(|error| error.message));
     let shown = verdict_of(&asked.path, &problems, &state.json);
+    if shown["verdict"] == "allow"
+        && let Some(last) = state.desk_position.and_then(|position| position.checked_sub(1))
+    {
+        // What permits is said once it is on disk.
+        super::append::durable(&app, last).await?;
+    }
     Ok(json_response(StatusCode::OK, &shown))
 }
 
