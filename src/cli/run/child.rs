@@ -104,11 +104,12 @@ impl Report {
     /// # Errors
     /// No pipe can be had.
     pub fn open() -> io::Result<Report> {
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        // The two lowest numbers are taken; the lower one is given free again.
-        let reader = fcntl_dupfd_cloexec(&reader, 10)?;
+        let (low_reader, low_writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        let reader = fcntl_dupfd_cloexec(&low_reader, 10)?;
         fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-        let writer = fcntl_dupfd_cloexec(&writer, 3)?;
+        // Its number, the lowest that was free, is what the writer gets.
+        drop(low_reader);
+        let writer = fcntl_dupfd_cloexec(&low_writer, 3)?;
         fcntl_setfd(&writer, FdFlags::empty())?;
         Ok(Report { reader, writer })
     }
@@ -147,7 +148,10 @@ pub fn run(
         Err(error) => return not_started(&error, stopwatch.elapsed()).ok_or(error),
     };
     let pid = Pid::from_child(&child);
-    let pump = child.stdout.take().map(Pump::start).transpose()?;
+    // Without anybody to read its output it must not go on unseen.
+    let pump = child.stdout.take().map(Pump::start).transpose().inspect_err(|_| {
+        let _ = kill_process_group(pid, Signal::KILL);
+    })?;
     let mut watch = Watch {
         pid,
         signals,
