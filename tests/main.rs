@@ -32,6 +32,8 @@ mod live;
 mod prometheus;
 /// Signals and prices to realized profit.
 mod reconcile;
+/// Commands as recorded runs.
+mod run;
 /// Real processes, directories and requests.
 mod support;
 /// Whatever happens to the files: nothing lost, nothing folded twice, or said aloud.

@@ -41,6 +41,8 @@ mod policy;
 mod reading;
 /// The fold of a directory, whole or up to a moment.
 mod replay;
+/// A command as one recorded run.
+mod run;
 /// JSON Schemas of the lines.
 mod schema;
 /// Agents by what holds for them.
@@ -71,6 +73,8 @@ enum Command {
     Serve(serve::Serve),
     /// Watch a simulated fleet live, in a temporary directory
     Demo(demo::Demo),
+    /// Run a command as a recorded run of an agent: gated, timed, within its budget; exits as the command does
+    Run(run::Run),
     /// Append lines from standard input to a stream: validated, one write each, synced
     Append(append::Append),
     /// Append what other programs recorded: JSON, CSV, freqtrade, LiteLLM, Langfuse
@@ -149,6 +153,8 @@ pub enum Output {
 pub enum Found {
     Nothing,
     Something,
+    /// What a command that was run found, by its exit code.
+    Code(u8),
 }
 
 impl Found {
@@ -156,6 +162,7 @@ impl Found {
         match self {
             Found::Nothing => 0,
             Found::Something => 1,
+            Found::Code(code) => code,
         }
     }
 }
@@ -173,6 +180,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
     match cli.command {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
+        Command::Run(command) => command.run(),
         Command::Append(command) => command.run(),
         Command::Import(command) => command.run(),
         Command::Tail(command) => command.run(),

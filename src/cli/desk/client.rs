@@ -51,7 +51,22 @@ impl Client {
         Ok(Client { url: format!("http://{host}"), token, agent: config.into(), way_out })
     }
 
-    fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, DeskError> {
+    /// Where the server is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Appends lines of producers, all or none; answered once they are on disk.
+    ///
+    /// # Errors
+    /// The server is silent, or will not have them.
+    pub fn append(&self, lines: &[String]) -> Result<Value, DeskError> {
+        self.send("/api/v1/events", "application/x-ndjson", lines.join("\n") + "\n")
+    }
+
+    /// # Errors
+    /// The server is silent, or answers with an error.
+    pub fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, DeskError> {
         let mut request = self.agent.get(format!("{}{path}", self.url)).header("Accept", "application/json");
         for (key, value) in query {
             request = request.query(key, value);
@@ -63,13 +78,19 @@ impl Client {
         self.read(request.call().map_err(|error| self.silent(&error))?)
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Value, DeskError> {
-        let mut request = self.agent.post(format!("{}{path}", self.url)).content_type("application/json");
+    /// # Errors
+    /// The server is silent, or answers with an error.
+    pub fn post(&self, path: &str, body: &Value) -> Result<Value, DeskError> {
+        self.send(path, "application/json", body.to_string())
+    }
+
+    fn send(&self, path: &str, kind: &str, body: String) -> Result<Value, DeskError> {
+        let mut request = self.agent.post(format!("{}{path}", self.url)).content_type(kind);
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
         let request = request.config().timeout_global(Some(REPLY + CONNECT)).build();
-        self.read(request.send(body.to_string()).map_err(|error| self.silent(&error))?)
+        self.read(request.send(body).map_err(|error| self.silent(&error))?)
     }
 
     /// The JSON of an answer; a refusal is an error.

@@ -164,23 +164,31 @@ impl Way {
     /// # Errors
     /// No such directory, or a token that cannot be read.
     pub fn open(&self) -> anyhow::Result<Box<dyn Desk>> {
+        match self.client()? {
+            Some(client) => Ok(Box::new(client)),
+            None => Ok(Box::new(Local::new(self.events.clone()))),
+        }
+    }
+
+    /// The server that was named, else the one that holds the directory, if there is one.
+    ///
+    /// # Errors
+    /// No such directory, or a token that cannot be read.
+    pub fn client(&self) -> anyhow::Result<Option<Client>> {
         if let Some(url) = &self.server {
             let way_out = "check the address, or start `runtape serve` there";
-            return Ok(Box::new(Client::new(url, self.token()?, way_out.to_owned())?));
+            return Ok(Some(Client::new(url, self.token()?, way_out.to_owned())?));
         }
         let layout = self.events.layout();
         crate::tape::directory::check_dir(&layout)?;
-        if let Some(beacon) = beacon::read(&layout)
-            && Lock::is_held(&layout.lock())
-        {
-            let way_out = format!(
-                "it holds {} (pid {}): wait for it, or stop it, and the command works in the directory itself",
-                layout.dir.display(),
-                beacon.pid
-            );
-            return Ok(Box::new(Client::new(&format!("http://{}", near(beacon.address)?), self.token()?, way_out)?));
-        }
-        Ok(Box::new(Local::new(self.events.clone())))
+        let Some(beacon) = beacon::read(&layout).filter(|_| Lock::is_held(&layout.lock())) else { return Ok(None) };
+        let way_out = format!(
+            "it holds {} (pid {}): wait for it, or stop it, and the command works in the directory itself",
+            layout.dir.display(),
+            beacon.pid
+        );
+        let url = format!("http://{}", near(beacon.address)?);
+        Ok(Some(Client::new(&url, self.token()?, way_out)?))
     }
 
     fn token(&self) -> anyhow::Result<Option<String>> {
