@@ -146,7 +146,7 @@ fn bytes_pass_through_untouched() {
         assert!(out == bytes, "{options:?}: {} of {} bytes", out.len(), bytes.len());
     }
     // Unbuffered: what is printed is there while the command runs.
-    let (child, _, first) = started(&events, &["--result-json"], "echo now; sleep 600");
+    let (child, _, first) = started(&events, &["--result-json"], "echo now; exec sleep 600");
     assert_eq!(first, "now");
     signal(child.id(), "INT");
     assert_eq!(child.wait_with_output().expect("it ends").status.code(), Some(130));
@@ -291,7 +291,7 @@ fn wait_for(path: &Path) {
 fn it_stands_in_a_group_of_its_own() {
     let events = Events::new();
     let mark = events.path().join("pgid");
-    let script = format!("ps -o pgid= -p $$ > {0}.tmp; mv {0}.tmp {0}; sleep 600", mark.display());
+    let script = format!("ps -o pgid= -p $$ > {0}.tmp; mv {0}.tmp {0}; exec sleep 600", mark.display());
     let mut runtape = wrapper(&events, &[], &["sh", "-c", &script]);
     let mut child = runtape.process_group(0).spawn().expect("it starts");
     wait_for(&mark);

@@ -1,25 +1,35 @@
 use super::*;
 
-/// Runs a script that reports: what the run's line then says, how many lines there are, and what is told of it.
+/// A script, fields of the run's line, how many lines there are, and what is said.
+type Case = (&'static str, Value, usize, &'static str);
+
+/// A line of 3 MiB.
+const LONG: &str = r"head -c 3145728 /dev/zero | tr '\0' x >&3";
+
 #[track_caller]
-fn check(script: &str, want: &Value, lines: usize, says: &str) {
-    let events = Events::new();
-    let output = sh(&events, &[], script);
-    let line = last(&events);
-    for (key, value) in want.as_object().expect("fields") {
-        assert_eq!(&line[key], value, "{script}: {key}: {line}\n{}", stderr(&output));
+fn check(cases: &[Case]) {
+    for (script, want, lines, says) in cases {
+        let events = Events::new();
+        let output = sh(&events, &[], script);
+        let line = last(&events);
+        for (key, value) in want.as_object().expect("fields") {
+            assert_eq!(&line[key], value, "{script}: {key}: {line}\n{}", stderr(&output));
+        }
+        assert_eq!(stream(&events, "runs").len(), *lines, "{script}");
+        assert!(
+            stderr(&output).contains(*says) && stderr(&output).lines().count() <= 12,
+            "{script}: {}",
+            stderr(&output)
+        );
+        assert!(stream(&events, "runs").iter().all(|other| other["run_id"] == line["run_id"]));
+        let state = events.replay();
+        assert_eq!((&state["lines"]["run"], &state["lines"]["malformed"]), (&json!(1), &Value::Null), "{script}");
     }
-    assert_eq!(stream(&events, "runs").len(), lines, "{script}");
-    let told = stderr(&output);
-    assert!(told.contains(says) && told.lines().count() <= 12, "{script}: {told}");
-    assert!(stream(&events, "runs").iter().all(|other| other["run_id"] == line["run_id"]));
-    let state = events.replay();
-    assert_eq!((&state["lines"]["run"], &state["lines"]["malformed"]), (&json!(1), &Value::Null), "{script}");
 }
 
 #[test]
-fn what_is_reported_is_merged_and_what_is_half_is_refused() {
-    for (script, want, lines, says) in [
+fn what_is_reported_is_merged() {
+    check(&[
         (
             r#"echo '{"tokens_in":5,"model":"x"}' >&3; echo '{"tokens_in":6,"cost_usd":0.5}' >&3"#,
             json!({"tokens_in": 11, "model": "x", "cost_usd": 0.5, "error_type": null}),
@@ -50,6 +60,12 @@ fn what_is_reported_is_merged_and_what_is_half_is_refused() {
             1,
             "tokens_in",
         ),
+    ]);
+}
+
+#[test]
+fn what_is_refused_is_said_and_the_run_is_never_lost() {
+    check(&[
         (
             r#"echo '{"reward":1e999}' >&3; echo '{"a":1,"a":2}' >&3; echo '[1]' >&3; printf '\377\n' >&3"#,
             json!({"refused_reports": 4}),
@@ -62,16 +78,6 @@ fn what_is_reported_is_merged_and_what_is_half_is_refused() {
             1,
             "\"flavour\" left out",
         ),
-    ] {
-        check(script, &want, lines, says);
-    }
-}
-
-#[test]
-fn what_is_not_of_the_run_is_refused_and_the_run_is_never_lost() {
-    let long = format!("head -c {} /dev/zero | tr '\\0' x >&3", 3 << 20);
-    check(&long, &json!({"refused_reports": 1}), 1, "oversize");
-    for (script, want, lines, says) in [
         (
             r#"echo '{"agent":"b","reward":1}' >&3; echo '{"run_id":"r","direction":"LONG"}' >&3"#,
             json!({"agent": "a", "refused_reports": 2}),
@@ -103,9 +109,8 @@ fn what_is_not_of_the_run_is_refused_and_the_run_is_never_lost() {
             1,
             "300 lines more",
         ),
-    ] {
-        check(script, &want, lines, says);
-    }
+        (LONG, json!({"refused_reports": 1}), 1, "oversize"),
+    ]);
 }
 
 #[test]
