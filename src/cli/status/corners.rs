@@ -26,6 +26,7 @@ pub fn all(state: &State, policy: &Policy) -> Vec<String> {
         paper_runs(&agents, policy),
         paper_only(&agents, policy),
         buffer(policy),
+        sharpe(policy),
     ];
     found.into_iter().flatten().collect()
 }
@@ -58,6 +59,16 @@ fn confidence(agents: &Agents, policy: &Policy) -> Option<String> {
 
 fn agents_are(count: usize) -> String {
     format!("{} {}", figures::some(count, "agent"), if count == 1 { "is" } else { "are" })
+}
+
+/// A rule that waits for more than its window can hold.
+fn sharpe(policy: &Policy) -> Option<String> {
+    let (wanted, held) = (policy.quarantine.sharpe_min_runs, policy.rolling.window);
+    (wanted > held).then(|| {
+        format!(
+            "the Sharpe rule of the quarantine never applies: quarantine.sharpe_min_runs = {wanted} is more than rolling.window = {held} can hold; lower the one or raise the other"
+        )
+    })
 }
 
 /// Agents with enough runs to be promoted, while nobody is.
@@ -214,6 +225,7 @@ mod tests {
     #[test]
     fn a_corner_is_told_with_its_numbers_and_its_key() {
         check("", json!({}), &[]);
+        check("[rolling]\nwindow = 50", json!({}), &["sharpe_min_runs = 100", "rolling.window = 50"]);
         check("", json!({ "confidence": 0.01 }), &["1 agent is", "0.01", "confidence.window = 0", "(a)"]);
         check("", json!({ "confidence": 0.15 }), &["0.15", "confidence.floor = 0"]);
         check("", json!({ "confidence": 0.01, "gate": { "state": "killed" } }), &[]);
