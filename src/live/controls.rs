@@ -15,7 +15,7 @@ use super::{
     LOOK_TIMEOUT,
     look::Handle,
     names::Names,
-    permits::{self, Control, Moment, Named, Permits, Quarantined},
+    permits::{self, Control, Moment, Permits, Quarantined, Runs},
     rows::{self, Rows},
     status::Status,
     worker::ToWorker,
@@ -94,7 +94,7 @@ struct Writer {
     /// What the desk says of the fleet, under its own name.
     fleet: Permits<Map<String, Value>>,
     verdicts: Permits<Control>,
-    runs: Named<Value>,
+    runs: Permits<Runs>,
     quarantined: Permits<Quarantined>,
     /// Since the desk last answered.
     heard: Option<Stopwatch>,
@@ -147,7 +147,7 @@ pub fn start(
         quarantine,
         fleet: Permits::default(),
         verdicts: Permits::default(),
-        runs: Named::new(),
+        runs: Permits::default(),
         quarantined: Permits::default(),
         heard: None,
         controls_file: Kept::default(),
@@ -186,10 +186,10 @@ impl Writer {
             self.fleet.offer(position, fleet.and_then(|(_, row)| said(row)).map(|fleet| (Arc::from(DESK), fleet)));
             self.verdicts.offer(position, named(&self.names, &part.rows, |row| Some(Control::of(row))));
         }
-        if let Some(Rows { part, .. }) = allocation {
-            let runs = named(&self.names, &part.rows, |row| row.get(ALLOCATION).cloned());
+        if let Some(Rows { position, part, .. }) = allocation {
+            let runs = named(&self.names, &part.rows, |row| row.get(ALLOCATION).cloned().map(Runs));
             self.controls_file.stale |= !runs.is_empty();
-            self.runs.extend(runs.into_iter().map(|(name, runs)| (name, Arc::new(runs))));
+            self.runs.offer(position, runs);
         }
         if let Some(Rows { position, part, .. }) = quarantine {
             let before = self.quarantined.shown().clone();
@@ -200,7 +200,8 @@ impl Writer {
 
     fn write(&mut self) {
         let durable = self.status.durable.load(Ordering::Acquire);
-        self.controls_file.stale |= self.verdicts.release(durable) | self.fleet.release(durable);
+        self.controls_file.stale |=
+            self.verdicts.release(durable) | self.fleet.release(durable) | self.runs.release(durable);
         self.quarantine_file.stale |= self.quarantined.release(durable);
         let hold = self.hold();
         self.controls_file.stale |= hold != self.controls_file.hold;
@@ -234,7 +235,7 @@ impl Writer {
             hold,
         };
         let fleet = self.fleet.shown().get(DESK).map_or_else(Map::new, |fleet| Map::clone(fleet));
-        let file = permits::controls(moment, &fleet, self.verdicts.shown(), &self.runs);
+        let file = permits::controls(moment, &fleet, self.verdicts.shown(), self.runs.shown());
         let written = self.replace(&self.paths.controls, &file);
         self.controls_file.wrote(written, hold);
     }

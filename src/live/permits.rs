@@ -200,6 +200,21 @@ impl Permit for Quarantined {
     }
 }
 
+/// How often an agent may run: what the allocation says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Runs(pub Value);
+
+impl Permit for Runs {
+    fn stricter(old: &Runs, new: &Runs) -> Runs {
+        let runs = |of: &Runs| of.0["runs_per_period"].as_u64();
+        if runs(old) < runs(new) { old.clone() } else { new.clone() }
+    }
+
+    fn withheld(_new: &Runs) -> Runs {
+        Runs(json!({"runs_per_period": 0, "interval_min": null}))
+    }
+}
+
 /// When a file is written, and how far it may be believed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Moment {
@@ -216,7 +231,7 @@ pub fn controls(
     moment: Moment,
     fleet: &Map<String, Value>,
     agents: &Named<Control>,
-    allocation: &Named<Value>,
+    allocation: &Named<Runs>,
 ) -> Value {
     let agent = |(name, control): (&Arc<str>, &Arc<Control>)| {
         let held = moment
@@ -230,8 +245,8 @@ pub fn controls(
             "size_multiplier": size_multiplier,
             "reasons": reasons,
             "since_position": since_position,
-            "runs_per_period": runs.map(|runs| &runs["runs_per_period"]),
-            "interval_min": runs.map(|runs| &runs["interval_min"]),
+            "runs_per_period": runs.map(|runs| &runs.0["runs_per_period"]),
+            "interval_min": runs.map(|runs| &runs.0["interval_min"]),
         });
         (name.to_string(), value)
     };
@@ -325,7 +340,7 @@ mod tests {
     #[test]
     fn a_file_that_holds_permits_nothing() {
         let agents = Named::from([(Arc::from("a"), Arc::new(verdict("allow", true, 1.0)))]);
-        let runs = Named::from([(Arc::from("a"), Arc::new(json!({"runs_per_period": 3, "interval_min": 5})))]);
+        let runs = Named::from([(Arc::from("a"), Arc::new(Runs(json!({"runs_per_period": 3, "interval_min": 5}))))]);
         let fleet = json!({"mode": "enforce", "paused": false});
         let fleet = fleet.as_object().expect("an object");
         let at = Moment { position: 7, tape_time: Some(1.5), valid_until: 30.0, hold: None };
