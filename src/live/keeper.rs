@@ -13,7 +13,7 @@ use std::{
 
 use super::status::Status;
 use crate::{
-    fold::Batch,
+    fold::{Batch, Registration},
     store::{OwnLines, Snapshot, Snapshots, atomic, journal::Mark},
 };
 
@@ -68,6 +68,7 @@ pub struct Keeper {
     /// Decisions of each consumer, in list order; then the rejects; then the streams of consumers that have one.
     pub own: Vec<OwnLines>,
     pub snapshots: Snapshots,
+    pub registry: &'static [Registration],
     /// A sync failed.
     pub poisoned: bool,
 }
@@ -183,12 +184,28 @@ impl Keeper {
         Ok(())
     }
 
+    /// How far back a restart may have to go for a state: for a consumer, to where those who hear it may stand, for they
+    /// must hear it again from there; for intake, to where anybody may.
+    fn reach(&self, of: Option<usize>) -> io::Result<u64> {
+        let Some(of) = of else {
+            return (0..self.registry.len()).map(|index| self.stands(index)).try_fold(u64::MAX, least);
+        };
+        let name = self.registry[of].name;
+        let hearers = (of + 1..self.registry.len()).filter(|index| self.registry[*index].hears.contains(&name));
+        hearers.map(|index| self.stands(index)).try_fold(u64::MAX, least)
+    }
+
+    /// Where a consumer may stand after a restart, at worst.
+    fn stands(&self, index: usize) -> io::Result<u64> {
+        Ok(self.snapshots.oldest_kept(self.registry[index].name)?.min(self.reach(Some(index))?))
+    }
+
     /// A state is only written once the lines made on the way to it are durable: restored, it would not make them again.
     fn write_snapshots(&self, waiting: &mut Waiting) -> io::Result<()> {
         let durable = self.status.durable.load(Ordering::Acquire);
         while let Some((snapshot, consumer)) = waiting.snapshots.first() {
             if snapshot.header.position <= durable {
-                self.snapshots.write(snapshot)?;
+                self.snapshots.write(snapshot, self.reach(*consumer)?)?;
                 if let Some(consumer) = consumer.and_then(|index| self.status.consumers.get(index)) {
                     consumer.snapshot.store(snapshot.header.position, Ordering::Release);
                 }
@@ -197,6 +214,10 @@ impl Keeper {
         }
         Ok(())
     }
+}
+
+fn least(least: u64, next: io::Result<u64>) -> io::Result<u64> {
+    next.map(|next| least.min(next))
 }
 
 impl Waiting {

@@ -45,17 +45,19 @@ impl Link {
         self.away.store(false, Ordering::Release);
     }
 
-    /// Hands the `nth` batch of a round to the worker. In a round of many batches everybody has to wait for the slowest;
-    /// one that is behind from round to round is soon left to itself.
-    pub fn batch(&mut self, sealed: &Arc<SealedBatch>, nth: usize) {
-        let patience = if nth < QUEUE { HELD_UP_MAX.saturating_sub(self.held_up) } else { PATIENCE };
+    /// Hands the `nth` batch of a round to the worker. In a round of many batches, and in history that everybody must have
+    /// read before anything is served, all wait for the slowest; one that is behind from round to round is soon left to
+    /// itself.
+    pub fn batch(&mut self, sealed: &Arc<SealedBatch>, nth: usize, history: bool) {
+        let together = history || nth >= QUEUE;
+        let patience = if together { PATIENCE } else { HELD_UP_MAX.saturating_sub(self.held_up) };
         let Some(waited) = self.deliver(ToWorker::Batch(sealed.clone()), patience) else {
             return self.away.store(true, Ordering::Release);
         };
         self.kept_up = if waited.is_zero() { self.kept_up + 1 } else { 0 };
         if self.kept_up >= QUEUE {
             self.held_up = Duration::ZERO;
-        } else if nth < QUEUE {
+        } else if !together {
             self.held_up += waited;
         }
     }

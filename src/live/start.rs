@@ -71,7 +71,8 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     // The events directory too: where links cannot be made, a file of ours lies there only.
     let dirs = vec![layout.links(), layout.own(), layout.dir.clone()];
     let snapshots = restorer.snapshots.clone();
-    let keeper = Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, poisoned: false };
+    let keeper =
+        Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, registry, poisoned: false };
     // What lies on the tape from before is synced again before anything new stands on it.
     let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
     let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files: paths, new_links: true });

@@ -1,6 +1,6 @@
 use std::{
     sync::{
-        Arc,
+        Arc, atomic,
         mpsc::{Receiver, Sender},
     },
     thread,
@@ -319,6 +319,7 @@ impl Tailer {
         self.round = None;
         let (intake, workers, keeper, rejects) = (&mut self.intake, &mut self.workers, &self.keeper, self.rejects);
         let (status, clock) = (&self.status, &self.clock);
+        let history = !status.caught_up.load(atomic::Ordering::Acquire);
         let (names, placed) = (&self.names, &mut self.placed);
         placed.clear();
         let mut nth = 0;
@@ -329,7 +330,7 @@ impl Tailer {
                 let _ = keeper.send(rejected);
             }
             let sealed = Arc::new(SealedBatch { batch, round, digest: digest.clone() });
-            workers.iter_mut().for_each(|link| link.batch(&sealed, nth));
+            workers.iter_mut().for_each(|link| link.batch(&sealed, nth, history));
             status.looked(clock.now());
             nth += 1;
         })?;

@@ -44,6 +44,9 @@ const HEADER_BYTES_MAX: u64 = 64 * 1024;
 /// Snapshots of each kind kept: should the newest not be readable, the one before is.
 const GENERATIONS: usize = 2;
 
+/// Older snapshots kept at most, above the one that somebody may have to go back to.
+const BETWEEN_MAX: usize = 8;
+
 impl Snapshot {
     pub fn new(of: &str, version: u32, position: u64, tape: (u64, &str), policy: &str, state: Vec<u8>) -> Snapshot {
         let header = Header {
@@ -100,19 +103,34 @@ impl Snapshots {
         Snapshots { dir }
     }
 
-    /// Writes a snapshot durably, then drops all but the newest generations of its kind.
+    /// Writes a snapshot durably, then drops all but the newest generations of its kind, and the newest one at or before
+    /// `reach`: so far back somebody may have to go.
     ///
     /// # Errors
     /// It could not be written; older ones are kept.
-    pub fn write(&self, snapshot: &Snapshot) -> io::Result<()> {
+    pub fn write(&self, snapshot: &Snapshot, reach: u64) -> io::Result<()> {
         fs::create_dir_all(&self.dir)?;
         let of = &snapshot.header.of;
         let path = self.dir.join(format!("{of}-{:020}.snapshot", snapshot.header.position));
         atomic::replace(&path, &snapshot.to_bytes())?;
-        for old in self.list(of)?.into_iter().skip(GENERATIONS) {
-            fs::remove_file(old)?;
+        let list = self.list(of)?;
+        let reaches = |path: &PathBuf| position_in_name(path).is_some_and(|position| position <= reach);
+        let oldest = list.iter().position(reaches).unwrap_or(list.len());
+        for (nth, old) in list.into_iter().enumerate().skip(GENERATIONS) {
+            // Whoever may go back will come forward again, and then need not go so far: some in between are kept too.
+            if nth > oldest || nth + BETWEEN_MAX < oldest {
+                fs::remove_file(old)?;
+            }
         }
         Ok(())
+    }
+
+    /// The position of the oldest of the generations of a kind that are always kept; 0 while there are fewer.
+    ///
+    /// # Errors
+    /// The folder cannot be listed.
+    pub fn oldest_kept(&self, of: &str) -> io::Result<u64> {
+        Ok(self.list(of)?.get(GENERATIONS - 1).and_then(|path| position_in_name(path)).unwrap_or(0))
     }
 
     /// The newest snapshot of one kind at or before a position, and those that were passed over on the way with their
@@ -218,7 +236,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let snapshots = Snapshots::new(dir.path().join("snapshots"));
         for position in [10, 20, 30] {
-            snapshots.write(&snapshot(position)).expect("a writable folder");
+            snapshots.write(&snapshot(position), u64::MAX).expect("a writable folder");
         }
         assert_eq!(snapshots.list("runs").expect("a listable folder").len(), 2);
         assert_eq!(newest(&snapshots), Some(30));
@@ -236,5 +254,25 @@ mod tests {
         }
         fs::write(&path, b"").expect("a writable file");
         assert_eq!(newest(&snapshots), Some(20));
+    }
+
+    #[test]
+    fn what_somebody_may_go_back_to_is_kept() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let snapshots = Snapshots::new(dir.path().join("snapshots"));
+        let write = |position, reach| {
+            snapshots.write(&snapshot(position), reach).expect("a writable folder");
+            let list = snapshots.list("runs").expect("a listable folder");
+            list.iter().filter_map(|path| position_in_name(path)).collect::<Vec<u64>>()
+        };
+        assert_eq!(write(10, 0), [10]);
+        assert_eq!(write(20, 0), [20, 10]);
+        assert_eq!(write(30, 15), [30, 20, 10]);
+        assert_eq!(write(40, 25), [40, 30, 20]);
+        assert_eq!(write(50, 45), [50, 40]);
+        (6..=30).for_each(|n| drop(write(n * 10, 45)));
+        assert_eq!(write(310, 45), [310, 300, 120, 110, 100, 90, 80, 70, 60, 50, 40], "somebody stays down");
+        assert_eq!(write(320, 315), [320, 310]);
+        assert_eq!(snapshots.oldest_kept("runs").expect("a listable folder"), 310);
     }
 }

@@ -140,7 +140,15 @@ impl Server {
 
     /// Waits until it has caught up.
     pub fn ready(&self) {
-        wait_until("the server is ready", || self.get("/readyz").status == 200);
+        let start = Stopwatch::start();
+        loop {
+            let answer = self.get("/readyz");
+            if answer.status == 200 {
+                return;
+            }
+            assert!(start.elapsed() < Duration::from_secs(30), "the server does not become ready: {}", answer.body);
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// SIGKILL.
@@ -167,6 +175,16 @@ impl Drop for Server {
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status();
     assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+}
+
+/// Stops a process, and waits until none of its threads runs.
+pub fn freeze(pid: u32) {
+    signal(pid, "STOP");
+    wait_until("all threads stand still", || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("a process");
+        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+        tasks.flatten().all(|task| fs::read_to_string(task.path().join("stat")).is_ok_and(stands))
+    });
 }
 
 /// An HTTP answer.

@@ -37,7 +37,7 @@ fn five_rotations_while_the_server_cannot_look() {
     let mut stage = Stage::new();
     stage.write("runs.jsonl", 50);
     stage.settle();
-    signal(stage.pid(), "STOP");
+    crate::support::freeze(stage.pid());
     for _ in 0..5 {
         stage.write("runs.jsonl", 300);
         rotate(&stage, 6);

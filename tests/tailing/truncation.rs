@@ -18,7 +18,7 @@ fn a_file_emptied_and_outgrown_between_two_looks_is_read_from_its_start() {
     let mut stage = Stage::new();
     stage.write("runs.jsonl", 2000);
     stage.settle();
-    signal(stage.pid(), "STOP");
+    crate::support::freeze(stage.pid());
     let first = fs::read_to_string(stage.path("runs.jsonl")).expect("a stream");
     truncate(&stage, "runs.jsonl");
     // The first line is the same, and all lines are of one length: neither size nor shape tells.
@@ -114,7 +114,7 @@ fn lines_that_only_the_copy_has_are_folded_from_it() {
             copy_up(&stage);
             stage.full_look();
         }
-        signal(stage.pid(), "STOP");
+        crate::support::freeze(stage.pid());
         stage.write("runs.jsonl", 50);
         if seen {
             fs::copy(stage.path("runs.jsonl"), stage.path("runs.jsonl.1")).expect("a copy");
