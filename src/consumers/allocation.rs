@@ -1,8 +1,6 @@
 //! Which agent runs how often: at each period of tape time its runs are given one by one to the agent with the highest
 //! upper confidence bound (UCB1, Auer et al. 2002, over a sliding window of rewards).
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -23,6 +21,10 @@ pub struct Allocation {
     /// Number of the period that runs were last given out for.
     period: Option<i64>,
     period_min: u32,
+    /// The agents that were met, by name; found again when it is wanted.
+    #[serde(skip)]
+    by_name: Vec<Subject>,
+    met: usize,
 }
 
 /// An agent, or what is known of a strategy.
@@ -49,7 +51,6 @@ struct Share {
 /// An agent that takes part, while runs are given out.
 struct Candidate {
     subject: Subject,
-    name: Arc<str>,
     mean: f64,
     /// Runs in the window, and those just given.
     runs: f64,
@@ -64,7 +65,7 @@ const SCORE: usize = 1;
 
 impl Consumer for Allocation {
     const NAME: &'static str = "allocation";
-    const VERSION: u32 = 1;
+    const VERSION: u32 = 2;
     const HEARS: &'static [&'static str] = &["quarantine", "gates", "desk"];
     const FAMILIES: &'static [Family] = &[
         Family::new("allocation_runs", MetricType::Gauge, "Runs the agent may make in the current period."),
@@ -85,7 +86,7 @@ impl Consumer for Allocation {
             self.give_out(at, out);
         }
         let Some(member) = event.agent.and_then(|agent| self.subjects.entry(Subject::Agent(agent))) else { return };
-        member.met = true;
+        self.met += usize::from(!std::mem::replace(&mut member.met, true));
         if matches!(event.body, Body::Run(_) | Body::Alpha(_)) {
             member.strategy = event.strategy.or(member.strategy);
         }
@@ -150,26 +151,24 @@ impl Allocation {
     /// Gives out the runs of a period; says whose share changed.
     fn give_out(&mut self, at: &At, out: &mut Decisions) {
         let rules = &at.policy().allocation;
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for (subject, member) in self.subjects.agents().filter(|(_, member)| member.met) {
-            if !self.is_stopped(member) {
-                candidates.push(Candidate::of(subject, member, at, rules));
-            }
+        if self.by_name.len() != self.met {
+            self.by_name = self.subjects.agents().filter(|(_, m)| m.met).map(|(subject, _)| subject).collect();
+            self.by_name.sort_unstable_by_key(|subject| at.name(*subject));
         }
-        candidates.sort_by(|a, b| a.name.cmp(&b.name));
+        let member = |subject: &Subject| Some((*subject, self.subjects.get(*subject)?));
+        let takes_part = |(_, member): &(Subject, &Member)| !self.is_stopped(member);
+        let members = self.by_name.iter().filter_map(member).filter(takes_part);
+        let mut candidates: Vec<Candidate> =
+            members.map(|(subject, member)| Candidate::of(subject, member, at, rules)).collect();
         share_out(&mut candidates, rules.total_runs);
-        let mut shares: PerSubject<Share> = PerSubject::default();
-        for candidate in &candidates {
-            if let Some(share) = shares.entry(candidate.subject) {
-                let score = Some(candidate.score).filter(|score| score.is_finite());
-                *share = Share { runs: candidate.given, paper: false, score };
-            }
-        }
-        let period_min = rules.period_min;
-        for (subject, member) in self.subjects.agents_mut().filter(|(_, member)| member.met) {
-            let mut share = shares.get(subject).cloned().unwrap_or_default();
-            share.paper = member.quarantined;
-            member.take(subject, share, "period", period_min, out);
+        let mut given = candidates.iter().peekable();
+        for subject in &self.by_name {
+            let candidate = given.next_if(|candidate| candidate.subject == *subject);
+            let Some(member) = self.subjects.entry(*subject) else { continue };
+            let score = candidate.map(|candidate| candidate.score).filter(|score| score.is_finite());
+            let runs = candidate.map_or(0, |candidate| candidate.given);
+            let share = Share { runs, paper: member.quarantined, score };
+            member.take(*subject, share, "period", rules.period_min, out);
         }
     }
 
@@ -234,7 +233,6 @@ impl Candidate {
         let most = rules.max_runs.get(name).copied().unwrap_or(u32::MAX);
         Candidate {
             subject,
-            name: name.into(),
             mean: if member.rewards.is_empty() { 0.0 } else { member.rewards.mean() },
             runs: member.rewards.len() as f64,
             least: least.min(most),
@@ -250,33 +248,39 @@ impl Candidate {
         self.runs += f64::from(runs);
     }
 
-    /// Its upper confidence bound among so many runs in all; above everything while it has none.
-    fn bound(&self, all_runs: f64) -> f64 {
+    /// Its upper confidence bound, by twice the logarithm of all runs; above everything while it has none.
+    fn bound(&self, twice_log: f64) -> f64 {
         if self.runs == 0.0 {
             return f64::INFINITY;
         }
-        self.mean + (2.0 * libm::log(all_runs.max(1.0)) / self.runs).sqrt()
+        self.mean + (twice_log / self.runs).sqrt()
     }
 }
 
 /// Gives runs to candidates in the order of their names: minimums first, by score, then one by one.
 fn share_out(candidates: &mut [Candidate], total: u32) {
     let mut all_runs: f64 = candidates.iter().map(|candidate| candidate.runs).sum();
-    candidates.iter_mut().for_each(|candidate| candidate.score = candidate.bound(all_runs));
+    let twice_log = |runs: f64| 2.0 * libm::log(runs.max(1.0));
+    let spread = twice_log(all_runs);
+    candidates.iter_mut().for_each(|candidate| candidate.score = candidate.bound(spread));
     let mut by_score: Vec<usize> = (0..candidates.len()).collect();
     // Stable: ties stay in the order of names.
     by_score.sort_by(|a, b| candidates[*b].score.total_cmp(&candidates[*a].score));
     let mut left = total;
     for index in by_score {
+        if left == 0 {
+            break;
+        }
         let runs = candidates[index].least.min(left);
         candidates[index].give(runs);
         all_runs += f64::from(runs);
         left -= runs;
     }
     while left > 0 {
+        let spread = twice_log(all_runs);
         let mut best: Option<(f64, usize)> = None;
         for (index, candidate) in candidates.iter().enumerate().filter(|(_, c)| c.given < c.most) {
-            let bound = candidate.bound(all_runs);
+            let bound = candidate.bound(spread);
             if best.is_none_or(|(highest, _)| bound > highest) {
                 best = Some((bound, index));
             }
@@ -301,8 +305,8 @@ fn period(now: Nanos, policy: &Policy) -> i64 {
 mod tests {
     use super::*;
 
-    fn candidate(name: &str, mean: f64, runs: f64, least: u32, most: u32) -> Candidate {
-        Candidate { subject: Subject::Fleet, name: name.into(), mean, runs, least, most, given: 0, score: 0.0 }
+    fn candidate(_name: &str, mean: f64, runs: f64, least: u32, most: u32) -> Candidate {
+        Candidate { subject: Subject::Fleet, mean, runs, least, most, given: 0, score: 0.0 }
     }
 
     fn check(total: u32, mut candidates: Vec<Candidate>, want: &[u32]) {

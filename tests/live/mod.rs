@@ -41,7 +41,13 @@ impl Stage {
         };
         let layout = Layout::new(events.path());
         let config = Config { layout, registry: cast::with(more), clock, cadence, quarantine_file: None };
-        let stage = Stage { live: Live::start(config).expect("a free directory"), events };
+        let mut live = None;
+        // A process that is being started beside us holds every lock of ours until it runs its own program.
+        wait_until("the directory is free", || {
+            live = Live::start(config.clone()).ok();
+            live.is_some()
+        });
+        let stage = Stage { live: live.expect("a free directory"), events };
         wait_until("it follows", || stage.live.status().caught_up.load(Ordering::Acquire));
         stage
     }
