@@ -28,6 +28,8 @@ mod import;
 mod laws;
 /// The running fold from inside: what it appends, shows and permits.
 mod live;
+/// Alerts, their routes and what to do when one fires.
+mod ops;
 /// The pages as Prometheus and its tools read them.
 mod prometheus;
 /// Signals and prices to realized profit.

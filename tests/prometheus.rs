@@ -26,7 +26,7 @@ const HOSTILE: [&str; 9] =
     [r#"a"b\c"#, "🦀 naïve 交易", r"trailing\", r#"{agent="x"} 1"#, "a,b=c", r"\n", "# EOF", "\u{202e}gnp.exe", "--"];
 
 /// A tool that is installed, or the reason to fail or to leave a test out.
-fn tool(name: &str) -> Option<PathBuf> {
+pub fn tool(name: &str) -> Option<PathBuf> {
     let works = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if works.is_ok_and(|status| status.success()) {
         return Some(name.into());
