@@ -24,6 +24,14 @@ impl Subject {
             Subject::Fleet => "fleet",
         }
     }
+
+    /// The number of an agent.
+    pub fn agent(self) -> Option<u32> {
+        match self {
+            Subject::Agent(id) => Some(id),
+            _ => None,
+        }
+    }
 }
 
 /// The names behind the ids.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -39,6 +41,11 @@ impl<'a> At<'a> {
         self.subjects.name(subject)
     }
 
+    /// The same, to be kept.
+    pub fn shared_name(&self, subject: Subject) -> Arc<str> {
+        self.subjects.shared(subject)
+    }
+
     /// A string of the event.
     pub fn text(&self, text: Text) -> &'a str {
         self.batch.text(text)
@@ -50,6 +57,7 @@ impl<'a> At<'a> {
 pub struct Decisions {
     pub(super) list: Vec<Decision>,
     pub(super) touched: Vec<Subject>,
+    pub(super) everyone: bool,
     pub(super) stamp: Stamp,
 }
 
@@ -113,6 +121,11 @@ impl Decisions {
     /// Marks a subject as changed, so that its samples are rendered anew.
     pub fn touch(&mut self, subject: Subject) {
         self.touched.push(subject);
+    }
+
+    /// Marks all agents and strategies as changed, in constant time.
+    pub fn touch_everyone(&mut self) {
+        self.everyone = true;
     }
 }
 

@@ -88,6 +88,8 @@ pub struct Held<C> {
     position: u64,
     subjects: Subjects,
     touched: SubjectSet,
+    /// All of them changed.
+    everyone: bool,
     scratch: Decisions,
 }
 
@@ -176,7 +178,12 @@ impl<C: Consumer> Slot for Held<C> {
     }
 
     fn take_touched(&mut self) -> Vec<Subject> {
-        self.touched.take()
+        let touched = self.touched.take();
+        if !std::mem::take(&mut self.everyone) {
+            return touched;
+        }
+        let fleet = touched.contains(&Subject::Fleet).then_some(Subject::Fleet);
+        self.subjects.all().chain(fleet).collect()
     }
 }
 
@@ -208,6 +215,7 @@ impl<C: Consumer> Held<C> {
             }
         }
         self.touched.extend(out.touched.drain(..));
+        self.everyone |= std::mem::take(&mut out.everyone);
         emitted.extend(out.list.drain(..).map(|decision| {
             let stranger = decision.stranger.as_deref().map(Arc::from);
             let subject = stranger.unwrap_or_else(|| self.subjects.shared(decision.subject));
