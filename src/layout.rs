@@ -1,16 +1,24 @@
-//! Floor 5: where things lie in an events directory.
+//! Floor 6: where things lie in an events directory, and on which disk.
 
 use std::path::{Path, PathBuf};
 
+use crate::files::Files;
+
 /// The paths of an events directory. Streams lie at its top level; everything below `.runtape` is ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Layout {
     pub dir: PathBuf,
+    pub files: Files,
 }
 
 impl Layout {
+    /// A directory of this machine.
     pub fn new(dir: impl Into<PathBuf>) -> Layout {
-        Layout { dir: dir.into() }
+        Layout::on(Files::machine(), dir)
+    }
+
+    pub fn on(files: Files, dir: impl Into<PathBuf>) -> Layout {
+        Layout { dir: dir.into(), files }
     }
 
     pub fn own(&self) -> PathBuf {

@@ -24,18 +24,21 @@
 //! | 2 | [`fold`] | |
 //! | 3 | [`consumers`] | |
 //! | 4 | [`render`] | |
-//! | 5 | [`layout`], [`clock`], [`streams`], [`store`] | **sync shell**: `std::fs`, may fail |
-//! | 6 | [`tape`] | |
-//! | 7 | [`replay`](mod@replay) | |
-//! | 8 | [`live`] | threads |
-//! | 9 | [`serve`] | **async shell**: tokio is named here and nowhere else |
-//! | 10 | [`cli`] | |
+//! | 5 | [`clock`], [`files`] | **sync shell**: the clock and the disk, may fail |
+//! | 6 | [`layout`], [`streams`], [`store`] | |
+//! | 7 | [`tape`] | |
+//! | 8 | [`replay`](mod@replay) | |
+//! | 9 | [`live`] | threads |
+//! | 10 | [`serve`] | **async shell**: tokio is named here and nowhere else |
+//! | 11 | [`cli`] | |
 //!
 //! A new consumer is one file and one line in [`consumers`]; snapshots, /metrics, replay, verify and the tests that
 //! quantify over [`consumers::REGISTRY`] cover it without another edit.
 //!
 //! # Invariants, as absences
-//! - No floor below [`layout`] opens a file, reads a clock or spawns a thread. The wall clock is read in [`clock`] only.
+//! - No floor below [`clock`] opens a file, reads a clock or spawns a thread. The wall clock is read in [`clock`] only, the
+//!   disk is reached through [`files`] only: a simulation brings its own of both. ([`serve`] and [`cli`] read the files that
+//!   a person names.)
 //! - Nothing but [`tape`] decides order. Nothing but the tape brings a policy in. There is no `is_live` flag in the core:
 //!   effects are a buffer, the shell decides.
 //! - No second fold: live, replay, tests and benches call the same [`Consumer::apply`](fold::Consumer::apply).
@@ -81,24 +84,27 @@ pub mod render;
 
 // Floor 5: the only file that reads a clock.
 pub mod clock;
-// Floor 5: where things lie in an events directory.
+// Floor 5: all that is asked of a disk, and the one of this machine.
+pub mod files;
+
+// Floor 6: where things lie in an events directory.
 pub mod layout;
-// Floor 5: what is kept beside the tape: snapshots, decisions, rejects, the lock.
+// Floor 6: what is kept beside the tape: snapshots, decisions, rejects, the lock.
 pub mod store;
-// Floor 5: the files that producers append to, recognised and followed.
+// Floor 6: the files that producers append to, recognised and followed.
 pub mod streams;
 
-// Floor 6: the total order: rounds sealed, read back and verified.
+// Floor 7: the total order: rounds sealed, read back and verified.
 pub mod tape;
 
-// Floor 7: the loop of every reading command.
+// Floor 8: the loop of every reading command.
 pub mod replay;
 
-// Floor 8: the same fold, live, on threads.
+// Floor 9: the same fold, live, on threads.
 pub mod live;
 
-// Floor 9: HTTP.
+// Floor 10: HTTP.
 pub mod serve;
 
-// Floor 10: one file per command.
+// Floor 11: one file per command.
 pub mod cli;

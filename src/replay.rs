@@ -1,4 +1,4 @@
-//! Floor 7: restore, read, step, sink: the loop of every reading command. The live loop calls the same
+//! Floor 8: restore, read, step, sink: the loop of every reading command. The live loop calls the same
 //! [`read_round`] and the same [`Slot::step`](crate::fold::Slot::step).
 
 use std::sync::Arc;

@@ -290,7 +290,7 @@ fn a_torn_control_line_spoils_no_other() {
 fn a_directory_that_another_holds_is_left_alone() {
     let fleet = Fleet::new(Way::Directory);
     let layout = Layout::new(fleet.events.path());
-    let lock = Lock::take(&layout.lock()).expect("nobody holds it");
+    let lock = Lock::take(&layout.files, &layout.lock()).expect("nobody holds it");
     fleet.says(&["pause", "winner"], 3, &["another runtape", "--server"]);
     // Looking needs no server that tells its address.
     fleet.says(&["agents"], 0, &["winner"]);

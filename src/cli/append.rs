@@ -28,7 +28,7 @@ impl Append {
         let layout = self.events.layout();
         directory::check_dir(&layout)?;
         let path = layout.stream(&stream_name(&self.stream)?);
-        let mut target = Target { appender: Appender::shared(path), lines: 0 };
+        let mut target = Target { appender: Appender::shared(layout.files.clone(), path), lines: 0 };
         let cannot = |appender: &Appender| format!("cannot append to {}", appender.path().display());
         // A stream that cannot be had is told before the first line is typed.
         target.appender.open().with_context(|| cannot(&target.appender))?;

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use super::{Events, Found, Usage, append::stream_name, reading};
 use crate::{
     event::Stamp,
+    files::Files,
     import::{Draft, Drafts, Format, Mapping, Path, Record, Records, freqtrade, langfuse, litellm, report},
     policy::Limits,
     render::{human, table::Table},
@@ -147,7 +148,7 @@ impl Import {
         if self.dry_run {
             show(&all)?;
         } else {
-            append(&all, layout.stream(&stream))?;
+            append(&all, layout.files.clone(), layout.stream(&stream))?;
         }
         Ok(if all.refused.is_empty() { Found::Nothing } else { Found::Something })
     }
@@ -270,8 +271,8 @@ fn rows(inputs: &[PathBuf]) -> anyhow::Result<Records> {
 /// Lines that one write appends.
 const BATCH: usize = 1000;
 
-fn append(all: &Drafts, path: PathBuf) -> anyhow::Result<()> {
-    let mut appender = Appender::shared(path);
+fn append(all: &Drafts, files: Files, path: PathBuf) -> anyhow::Result<()> {
+    let mut appender = Appender::shared(files, path);
     let mut done = 0;
     for batch in all.drafts.chunks(BATCH) {
         let lines: Vec<String> = batch.iter().map(Draft::line).collect();

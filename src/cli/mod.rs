@@ -1,4 +1,4 @@
-//! Floor 10: one file per command. A command returns what it found, or an error; `main` turns either into an exit code:
+//! Floor 11: one file per command. A command returns what it found, or an error; `main` turns either into an exit code:
 //! 0 fine, 1 found something, 2 usage, 3 could not do it.
 
 use std::{io, path::PathBuf};

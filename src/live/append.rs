@@ -116,7 +116,7 @@ pub struct OwnStreams([Appender; 2]);
 
 impl OwnStreams {
     pub fn of(layout: &Layout) -> OwnStreams {
-        OwnStreams(OwnStream::ALL.map(|stream| Appender::own(layout.stream(stream.name()))))
+        OwnStreams(OwnStream::ALL.map(|stream| Appender::own(layout.files.clone(), layout.stream(stream.name()))))
     }
 
     fn appender(&mut self, stream: OwnStream) -> &mut Appender {

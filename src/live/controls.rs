@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock::{Clock, Stopwatch},
     event::{Nanos, time},
+    files::Files,
     store::atomic,
     subject::Subject,
     view::Row,
@@ -84,6 +85,7 @@ struct Source {
 
 /// Keeps `controls.json` and `quarantine.json` true.
 struct Writer {
+    files: Files,
     status: Arc<Status>,
     clock: Clock,
     names: Arc<Names>,
@@ -116,6 +118,7 @@ struct Kept {
 /// # Errors
 /// No thread can be had.
 pub fn start(
+    files: &Files,
     status: &Arc<Status>,
     clock: &Clock,
     workers: &[Handle],
@@ -138,6 +141,7 @@ pub fn start(
         let _ = waker.try_send(());
     });
     let writer = Writer {
+        files: files.clone(),
         status: status.clone(),
         clock: clock.clone(),
         names: names.clone(),
@@ -242,7 +246,7 @@ impl Writer {
 
     /// Whether the file is there now.
     fn replace(&self, path: &Path, content: &Value) -> bool {
-        let written = atomic::replace(path, format!("{content}\n").as_bytes());
+        let written = atomic::replace(&self.files, path, format!("{content}\n").as_bytes());
         let trouble = written.err().map(|error| {
             format!(
                 "cannot write {}: {error}; whoever reads it treats every agent as denied once it expires",

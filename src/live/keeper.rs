@@ -1,6 +1,5 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io,
     path::PathBuf,
     sync::{
@@ -13,8 +12,9 @@ use std::{
 
 use super::status::Status;
 use crate::{
+    files::{File, Files, How},
     fold::{Batch, Registration},
-    store::{OwnLines, Snapshot, Snapshots, atomic, journal::Mark},
+    store::{OwnLines, Snapshot, Snapshots, journal::Mark},
 };
 
 /// What the keeper is told. Whatever stands on a round is sent after the round.
@@ -59,6 +59,7 @@ impl ToKeeper {
 
 /// Syncs what was sealed, then writes what stands on it: decisions, rejects, snapshots. Never the other way round.
 pub struct Keeper {
+    pub files: Files,
     pub status: Arc<Status>,
     pub inbox: Receiver<ToKeeper>,
     /// A handle of the tape's file.
@@ -149,7 +150,7 @@ impl Keeper {
 
     fn sync(&self, waiting: &Waiting) -> io::Result<()> {
         for path in &waiting.files {
-            match File::open(path) {
+            match self.files.open(path, How::Read) {
                 Ok(file) => file.sync_data()?,
                 // Deleted, and it could not be linked: what was sealed of it is lost with it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -158,7 +159,7 @@ impl Keeper {
         }
         if waiting.new_links {
             for dir in &self.dirs {
-                atomic::sync_dir(dir)?;
+                self.files.sync_dir(dir)?;
             }
         }
         self.tape.sync_data()

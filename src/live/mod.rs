@@ -1,4 +1,4 @@
-//! Floor 8: the live fold, on threads and without an event loop. One thread follows the streams, appends to ours and
+//! Floor 9: the live fold, on threads and without an event loop. One thread follows the streams, appends to ours and
 //! seals rounds, one per consumer folds them, one makes things durable, one writes what may be permitted. They share
 //! nothing but queues, a status and what is remembered.
 //!

@@ -30,7 +30,7 @@ impl Reader {
     /// The tape cannot be opened.
     pub fn open(layout: &Layout, survey: Survey, intake: Intake, seam: &Seam) -> Result<Reader, TapeError> {
         Ok(Reader {
-            rounds: Rounds::open_at(&layout.tape(), seam)?,
+            rounds: Rounds::open_at(&layout.files, &layout.tape(), seam)?,
             follower: follower(layout, &survey.known),
             new_from: survey.end.next_round,
             known: survey.known,
@@ -73,7 +73,7 @@ impl Reader {
 
 /// A follower that is only asked where the files of the tape are.
 fn follower(layout: &Layout, known: &Known) -> Follower {
-    let mut follower = Follower::new(layout.dir.clone(), None, known.clone().generations(layout));
+    let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.clone().generations(layout));
     // What cannot be found is reported when it is read.
     let _ = follower.recover(&|file| crate::tape::extents_of(layout, file));
     follower

@@ -120,7 +120,7 @@ impl Restorer {
     }
 
     fn survey(&self) -> Result<Survey, TapeError> {
-        Survey::of(&mut Rounds::open(&self.layout.tape())?, self.wanted())
+        Survey::of(&mut Rounds::open(&self.layout.files, &self.layout.tape())?, self.wanted())
     }
 
     /// A consumer from its newest snapshot that fits, or fresh. It does not know any names yet.

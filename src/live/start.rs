@@ -1,5 +1,5 @@
 use std::{
-    fs, io,
+    io,
     panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     clock::{Clock, Stopwatch},
+    files::Files,
     fold::{Intake, Registration, Slot, engine::LineOf},
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
@@ -53,10 +54,11 @@ pub struct Started {
 /// Takes the directory and starts all threads.
 pub fn start(config: Config) -> Result<Live, StartError> {
     let Config { layout, registry, clock, cadence, quarantine_file } = config;
+    let files = layout.files.clone();
     let written =
         Paths { controls: layout.controls(), quarantine: quarantine_file.unwrap_or_else(|| layout.quarantine()) };
     directory::check_dir(&layout)?;
-    let lock = Lock::take(&layout.lock())?;
+    let lock = Lock::take(&layout.files, &layout.lock())?;
     make_dirs(&layout)?;
     let Restored { restorer, own, journal, slots, intake, seam, follower, started } = restored(&layout, registry)?;
     let names = Arc::new(Names::new(intake.subjects()));
@@ -67,12 +69,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     status.set_now(&intake);
     let (to_keeper, keeper_inbox) = mpsc::channel();
     let (to_tailer, requests) = mpsc::channel();
-    let tape = journal.sync_handle().map_err(|source| io_error("the tape", source))?;
-    // The events directory too: where links cannot be made, a file of ours lies there only.
-    let dirs = vec![layout.links(), layout.own(), layout.dir.clone()];
-    let snapshots = restorer.snapshots.clone();
-    let keeper =
-        Keeper { status: status.clone(), inbox: keeper_inbox, tape, dirs, own, snapshots, registry, poisoned: false };
+    let keeper = keeper(&layout, &journal, own, &restorer, &status, keeper_inbox)?;
     // What lies on the tape from before is synced again before anything new stands on it.
     let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
     let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files: paths, new_links: true });
@@ -104,7 +101,7 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     threads.append(&mut spawn_workers(workers, &shared.status)?);
     let keeper = spawn_guarded("keeper", &shared.status, |t| &mut t.not_durable, move || keeper.run())?;
     let keeper = Some((to_keeper, keeper));
-    let controls = controls::start(&shared.status, &shared.clock, &handles, &names, written);
+    let controls = controls::start(&files, &shared.status, &shared.clock, &handles, &names, written);
     let controls = controls.map_err(|source| io_error("a thread", source))?;
     Ok(Live {
         status: shared.status,
@@ -118,6 +115,28 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         names,
         started,
         _lock: lock,
+    })
+}
+
+fn keeper(
+    layout: &Layout,
+    journal: &Journal,
+    own: Vec<OwnLines>,
+    restorer: &Restorer,
+    status: &Arc<Status>,
+    inbox: Receiver<ToKeeper>,
+) -> Result<Keeper, StartError> {
+    Ok(Keeper {
+        files: layout.files.clone(),
+        status: status.clone(),
+        inbox,
+        tape: journal.sync_handle().map_err(|source| io_error("the tape", source))?,
+        // The events directory too: where links cannot be made, a file of ours lies there only.
+        dirs: vec![layout.links(), layout.own(), layout.dir.clone()],
+        own,
+        snapshots: restorer.snapshots.clone(),
+        registry: restorer.registry,
+        poisoned: false,
     })
 }
 
@@ -137,12 +156,12 @@ struct Restored {
 /// Brings everything back to where it stood.
 fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restored, StartError> {
     let restorer = Arc::new(Restorer {
-        snapshots: Snapshots::new(layout.snapshots()),
+        snapshots: Snapshots::new(layout.files.clone(), layout.snapshots()),
         layout: layout.clone(),
         registry,
         policy: Arc::default(),
     });
-    let mut rounds = Rounds::open(&layout.tape())?;
+    let mut rounds = Rounds::open(&layout.files, &layout.tape())?;
     let survey = Survey::of(&mut rounds, restorer.wanted())?;
     let own = own_files(layout, registry, &survey)?;
     let journal = Journal::after(&rounds)?;
@@ -197,7 +216,7 @@ fn spawn_guarded(
 /// A follower that goes on where the tape ends.
 fn follower(layout: &Layout, survey: &Survey) -> Result<Follower, StartError> {
     let known = survey.known.clone().generations(layout);
-    let mut follower = Follower::new(layout.dir.clone(), Some(layout.links()), known);
+    let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), Some(layout.links()), known);
     let recovered = follower.recover(&|file| tape::extents_of(layout, file));
     recovered.map_err(|source| io_error(&layout.dir.display().to_string(), source))?;
     Ok(follower)
@@ -281,9 +300,9 @@ fn history(
     from: &Seam,
     rounds: u64,
 ) -> Result<impl Iterator<Item = Result<(Round, RoundSource), TapeError>> + use<>, StartError> {
-    let reader = Follower::new(layout.dir.clone(), None, follower.generations().to_vec());
+    let reader = Follower::new(layout.files.clone(), layout.dir.clone(), None, follower.generations().to_vec());
     let left = rounds.saturating_sub(from.next_round) as usize;
-    Ok(Rounds::open_at(&layout.tape(), from)?.take(left).map(move |round| {
+    Ok(Rounds::open_at(&layout.files, &layout.tape(), from)?.take(left).map(move |round| {
         let round = round?;
         let source = directory::source(&reader, &round);
         Ok((round, source))
@@ -314,7 +333,8 @@ fn own_files(layout: &Layout, registry: &[Registration], survey: &Survey) -> Res
     paths
         .chain(streams)
         .map(|path| {
-            let own = OwnLines::open(&path).map_err(|source| io_error(&path.display().to_string(), source))?;
+            let own =
+                OwnLines::open(&layout.files, &path).map_err(|source| io_error(&path.display().to_string(), source))?;
             match own.last() {
                 Some(last) if last.cause >= end => {
                     Err(cut(format!("{} holds a line about position {}", path.display(), last.cause)))
@@ -334,18 +354,18 @@ fn own_stream(registry: &[Registration], index: usize) -> Option<(usize, LineOf)
 
 fn make_dirs(layout: &Layout) -> Result<(), StartError> {
     for dir in [layout.links(), layout.snapshots()] {
-        fs::create_dir_all(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
+        layout.files.make_dirs(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
     }
-    sweep(&layout.snapshots());
-    sweep(&layout.own());
+    sweep(&layout.files, &layout.snapshots());
+    sweep(&layout.files, &layout.own());
     Ok(())
 }
 
 /// Drops what a crash left of a file that was being replaced.
-fn sweep(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "tmp") {
-            let _ = fs::remove_file(entry.path());
+fn sweep(files: &Files, dir: &Path) {
+    for path in files.list(dir).unwrap_or_default() {
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            let _ = files.remove(&path);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Floor 9: the only place that names tokio. Collects requests and signals; what they mean is decided by `live` below.
+//! Floor 10: the only place that names tokio. Collects requests and signals; what they mean is decided by `live` below.
 
 /// Questions, lines and commands as JSON.
 mod api;

@@ -153,6 +153,7 @@ impl App {
     pub fn sources(&self) -> Vec<Source> {
         let source = |registration: &Registration| Source {
             consumer: registration.name,
+            files: self.layout.files.clone(),
             path: self.layout.decisions(registration.name),
         };
         self.registry.iter().map(source).collect()

@@ -1,35 +1,25 @@
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::{io, path::Path};
+
+use crate::files::{Files, How};
 
 /// Replaces a file by new content: written beside it, synced, renamed over it, the directory synced.
 ///
 /// # Errors
 /// Any step failed; the old file is as it was.
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(files: &Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let dir = path.parent().ok_or_else(|| io::Error::other("a path without a directory"))?;
     let name = path.file_name().ok_or_else(|| io::Error::other("a path without a name"))?;
-    let beside = dir.join(format!(".{}.{}.tmp", name.to_string_lossy(), std::process::id()));
-    let written = write_synced(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    let beside = dir.join(format!(".{}.{}.tmp", name.to_string_lossy(), files.process()));
+    let written = write_synced(files, &beside, bytes).and_then(|()| files.rename(&beside, path));
     if let Err(error) = written {
-        let _ = fs::remove_file(&beside);
+        let _ = files.remove(&beside);
         return Err(error);
     }
-    sync_dir(dir)
+    files.sync_dir(dir)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
+fn write_synced(files: &Files, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = files.open(path, How::Anew)?;
+    file.append(bytes)?;
     file.sync_all()
-}
-
-/// Makes the names in a directory durable.
-///
-/// # Errors
-/// The directory cannot be opened or synced.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

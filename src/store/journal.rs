@@ -1,13 +1,14 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
-use super::atomic;
-use crate::decision::Decision;
+use crate::{
+    decision::Decision,
+    files::{File, Files, How, Opened, read_exact_at},
+};
 
 /// Where a line of ours stands in the fold. Lines of a file ascend by it, so that after a crash the last line tells
 /// which ones a refold need not write again.
@@ -30,6 +31,7 @@ impl Mark {
 /// whatever is refolded.
 #[derive(Debug)]
 pub struct OwnLines {
+    files: Files,
     path: PathBuf,
     /// None until the first line is written.
     file: Option<File>,
@@ -45,19 +47,27 @@ impl OwnLines {
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn open(path: &Path) -> io::Result<OwnLines> {
-        let mut file = match OpenOptions::new().read(true).append(true).open(path) {
+    pub fn open(files: &Files, path: &Path) -> io::Result<OwnLines> {
+        let own = |file, bytes, last| OwnLines {
+            files: files.clone(),
+            path: path.to_owned(),
+            file,
+            bytes,
+            last,
+            torn: false,
+        };
+        let file = match files.open(path, How::Append) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(OwnLines { path: path.to_owned(), file: None, bytes: 0, last: None, torn: false });
+                return Ok(own(None, 0, None));
             }
             other => other?,
         };
-        let (bytes, last) = whole_lines(&mut file)?;
-        if file.metadata()?.len() > bytes {
+        let (bytes, last) = whole_lines(&*file)?;
+        if file.about()?.len > bytes {
             file.set_len(bytes)?;
             file.sync_all()?;
         }
-        Ok(OwnLines { path: path.to_owned(), file: Some(file), bytes, last, torn: false })
+        Ok(own(Some(file), bytes, last))
     }
 
     pub fn path(&self) -> &Path {
@@ -88,13 +98,13 @@ impl OwnLines {
         }
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(begin(&self.path)?),
+            none => none.insert(begin(&self.files, &self.path)?),
         };
         if self.torn {
             file.set_len(self.bytes)?;
             self.torn = false;
         }
-        if let Err(error) = file.write_all(out.as_bytes()) {
+        if let Err(error) = file.append(out.as_bytes()) {
             self.torn = file.set_len(self.bytes).is_err();
             return Err(error);
         }
@@ -108,28 +118,27 @@ impl OwnLines {
     /// # Errors
     /// The sync failed; the file must not be trusted further.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), File::sync_data)
+        self.file.as_ref().map_or(Ok(()), |file| file.sync_data())
     }
 }
 
 /// A new file, whose name is durable.
-fn begin(path: &Path) -> io::Result<File> {
+fn begin(files: &Files, path: &Path) -> io::Result<File> {
     let dir = path.parent().filter(|dir| *dir != Path::new("")).unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let file = OpenOptions::new().create(true).read(true).append(true).open(path)?;
-    atomic::sync_dir(dir)?;
+    files.make_dirs(dir)?;
+    let file = files.open(path, How::AppendOrMake)?;
+    files.sync_dir(dir)?;
     Ok(file)
 }
 
 /// The length of the whole lines, and the mark of the last one. A tail that does not decode is not whole.
-fn whole_lines(file: &mut File) -> io::Result<(u64, Option<Mark>)> {
+fn whole_lines(file: &dyn Opened) -> io::Result<(u64, Option<Mark>)> {
     const STEP: u64 = 1 << 20;
-    let mut end = file.metadata()?.len();
+    let mut end = file.about()?.len;
     loop {
         let start = end.saturating_sub(STEP);
-        file.seek(SeekFrom::Start(start))?;
         let mut tail = vec![0; (end - start) as usize];
-        file.read_exact(&mut tail)?;
+        read_exact_at(file, &mut tail, start)?;
         let mut till = tail.len();
         while let Some(newline) = memchr::memrchr(b'\n', &tail[..till]) {
             let line_start = memchr::memrchr(b'\n', &tail[..newline]).map_or(0, |at| at + 1);
@@ -150,6 +159,8 @@ fn whole_lines(file: &mut File) -> io::Result<(u64, Option<Mark>)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn line(cause: u64, ordinal: u32) -> (Mark, String) {
@@ -165,18 +176,18 @@ mod tests {
     fn nothing_is_written_twice_and_a_torn_tail_is_written_again() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("decisions/x.jsonl");
-        let mut file = OwnLines::open(&path).expect("a new file");
+        let mut file = OwnLines::open(&Files::machine(), &path).expect("a new file");
         append(&mut file, &[(3, 0), (3, 1), (7, 0)]);
         let whole = fs::read(&path).expect("the file");
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).expect("a writable file");
-            let mut file = OwnLines::open(&path).expect("a torn file");
+            let mut file = OwnLines::open(&Files::machine(), &path).expect("a torn file");
             append(&mut file, &[(3, 0), (3, 1), (7, 0)]);
             assert_eq!(fs::read(&path).expect("the file"), whole, "cut at {cut}");
         }
         let zeroed = [whole.as_slice(), &[0; 100]].concat();
         fs::write(&path, zeroed).expect("a writable file");
-        OwnLines::open(&path).expect("a zero-filled tail");
+        OwnLines::open(&Files::machine(), &path).expect("a zero-filled tail");
         assert_eq!(fs::read(&path).expect("the file"), whole);
     }
 }

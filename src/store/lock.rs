@@ -1,14 +1,11 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, Write},
+    io,
     path::{Path, PathBuf},
 };
 
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
-};
 use thiserror::Error;
+
+use crate::files::{File, Files, How};
 
 /// The events directory cannot be taken.
 #[derive(Debug, Error)]
@@ -34,33 +31,25 @@ impl Lock {
     ///
     /// # Errors
     /// Somebody holds it, or the file cannot be written.
-    pub fn take(path: &Path) -> Result<Lock, LockError> {
+    pub fn take(files: &Files, path: &Path) -> Result<Lock, LockError> {
         let io_error = |source| LockError::Io { path: path.to_owned(), source };
         let own = path.parent().unwrap_or(path);
-        fs::create_dir_all(own).map_err(io_error)?;
-        let mut file =
-            OpenOptions::new().create(true).read(true).write(true).truncate(false).open(path).map_err(io_error)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                let mut pid = String::new();
-                file.read_to_string(&mut pid).map_err(io_error)?;
-                let dir = own.parent().unwrap_or(own).to_owned();
-                let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
-                return Err(LockError::Held { dir, pid });
-            }
-            // A file system without locks, for one.
-            Err(error) => return Err(io_error(error.into())),
+        files.make_dirs(own).map_err(io_error)?;
+        let file = files.open(path, How::AppendOrMake).map_err(io_error)?;
+        if !file.lock(true).map_err(io_error)? {
+            let pid = files.read(path).map_err(io_error)?;
+            let pid = String::from_utf8_lossy(&pid);
+            let pid = if pid.trim().is_empty() { "unknown".to_owned() } else { pid.trim().to_owned() };
+            return Err(LockError::Held { dir: own.parent().unwrap_or(own).to_owned(), pid });
         }
-        file.set_len(0).and_then(|()| file.rewind()).map_err(io_error)?;
-        writeln!(file, "{}", std::process::id()).map_err(io_error)?;
+        file.set_len(0).map_err(io_error)?;
+        file.append(format!("{}\n", files.process()).as_bytes()).map_err(io_error)?;
         Ok(Lock { _file: file })
     }
 
     /// Whether somebody holds the lock at `path` just now; nothing is made or written.
-    pub fn is_held(path: &Path) -> bool {
-        let Ok(file) = File::open(path) else { return false };
-        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
+    pub fn is_held(files: &Files, path: &Path) -> bool {
+        files.open(path, How::Read).is_ok_and(|file| file.lock(false).is_ok_and(|free| !free))
     }
 }
 
@@ -70,14 +59,14 @@ mod tests {
 
     #[test]
     fn a_second_holder_is_told_the_pid_of_the_first() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (files, dir) = (Files::machine(), tempfile::tempdir().expect("a temporary directory"));
         let path = dir.path().join(".runtape/lock");
-        let first = Lock::take(&path).expect("nobody holds it");
-        let told = Lock::take(&path).expect_err("it is held").to_string();
+        let first = Lock::take(&files, &path).expect("nobody holds it");
+        let told = Lock::take(&files, &path).expect_err("it is held").to_string();
         assert!(told.contains(&format!("pid {}", std::process::id())), "{told}");
-        assert!(Lock::is_held(&path));
+        assert!(Lock::is_held(&files, &path));
         drop(first);
-        assert!(!Lock::is_held(&path) && !Lock::is_held(&dir.path().join("nothing")));
-        Lock::take(&path).expect("it was released");
+        assert!(!Lock::is_held(&files, &path) && !Lock::is_held(&files, &dir.path().join("nothing")));
+        Lock::take(&files, &path).expect("it was released");
     }
 }

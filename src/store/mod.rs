@@ -1,4 +1,4 @@
-//! Floor 5: what runtape itself keeps beside the tape: snapshots, decisions files, rejects, the lock. All of it owned by
+//! Floor 6: what runtape itself keeps beside the tape: snapshots, decisions files, rejects, the lock. All of it owned by
 //! one process, all of it replaceable from the tape.
 
 /// Replacing a file so that a crash leaves the old one or the new one.

@@ -1,5 +1,4 @@
 use std::{
-    fs,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -7,6 +6,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::atomic;
+use crate::files::{Files, How, Reading};
 
 /// What a snapshot says of itself, in its first line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,7 @@ impl Snapshot {
 /// The snapshots of an events directory.
 #[derive(Clone, Debug)]
 pub struct Snapshots {
+    files: Files,
     dir: PathBuf,
 }
 
@@ -99,8 +100,8 @@ pub struct PassedOver {
 }
 
 impl Snapshots {
-    pub fn new(dir: PathBuf) -> Snapshots {
-        Snapshots { dir }
+    pub fn new(files: Files, dir: PathBuf) -> Snapshots {
+        Snapshots { files, dir }
     }
 
     /// Writes a snapshot durably, then drops all but the newest generations of its kind, and the newest one at or before
@@ -109,17 +110,17 @@ impl Snapshots {
     /// # Errors
     /// It could not be written; older ones are kept.
     pub fn write(&self, snapshot: &Snapshot, reach: u64) -> io::Result<()> {
-        fs::create_dir_all(&self.dir)?;
+        self.files.make_dirs(&self.dir)?;
         let of = &snapshot.header.of;
         let path = self.dir.join(format!("{of}-{:020}.snapshot", snapshot.header.position));
-        atomic::replace(&path, &snapshot.to_bytes())?;
+        atomic::replace(&self.files, &path, &snapshot.to_bytes())?;
         let list = self.list(of)?;
         let reaches = |path: &PathBuf| position_in_name(path).is_some_and(|position| position <= reach);
         let oldest = list.iter().position(reaches).unwrap_or(list.len());
         for (nth, old) in list.into_iter().enumerate().skip(GENERATIONS) {
             // Whoever may go back will come forward again, and then need not go so far: some in between are kept too.
             if nth > oldest || nth + BETWEEN_MAX < oldest {
-                fs::remove_file(old)?;
+                self.files.remove(&old)?;
             }
         }
         Ok(())
@@ -149,7 +150,7 @@ impl Snapshots {
             if position_in_name(&path).is_some_and(|position| position > at_most) {
                 continue;
             }
-            let read = fs::read(&path).map_err(|error| error.to_string());
+            let read = self.files.read(&path).map_err(|error| error.to_string());
             let snapshot = read.and_then(|bytes| Snapshot::from_bytes(&bytes)).and_then(|snapshot| {
                 if snapshot.header.of != of {
                     return Err(format!("it is of `{}`", snapshot.header.of));
@@ -175,7 +176,7 @@ impl Snapshots {
         let mut paths = self.paths()?;
         paths.sort();
         let read = |path: &Path| {
-            let bytes = fs::read(path).map_err(|error| error.to_string())?;
+            let bytes = self.files.read(path).map_err(|error| error.to_string())?;
             Snapshot::from_bytes(&bytes).map(|snapshot| snapshot.header)
         };
         Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
@@ -185,7 +186,7 @@ impl Snapshots {
     pub fn rounds(&self) -> Vec<u64> {
         let header = |path: &PathBuf| {
             let mut line = String::new();
-            let file = fs::File::open(path).ok()?.take(HEADER_BYTES_MAX);
+            let file = Reading::new(self.files.open(path, How::Read).ok()?).take(HEADER_BYTES_MAX);
             BufReader::new(file).read_line(&mut line).ok()?;
             serde_json::from_str::<Header>(&line).ok()
         };
@@ -193,11 +194,10 @@ impl Snapshots {
     }
 
     fn paths(&self) -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.dir) {
+        let paths = match self.files.list(&self.dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
-        let paths: Vec<PathBuf> = entries.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
         Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "snapshot")).collect())
     }
 
@@ -221,6 +221,8 @@ fn position_in_name(path: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn snapshot(position: u64) -> Snapshot {
@@ -234,7 +236,7 @@ mod tests {
     #[test]
     fn two_generations_are_kept_and_a_broken_one_gives_way_to_the_older() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let snapshots = Snapshots::new(dir.path().join("snapshots"));
+        let snapshots = Snapshots::new(Files::machine(), dir.path().join("snapshots"));
         for position in [10, 20, 30] {
             snapshots.write(&snapshot(position), u64::MAX).expect("a writable folder");
         }
@@ -259,7 +261,7 @@ mod tests {
     #[test]
     fn what_somebody_may_go_back_to_is_kept() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let snapshots = Snapshots::new(dir.path().join("snapshots"));
+        let snapshots = Snapshots::new(Files::machine(), dir.path().join("snapshots"));
         let write = |position, reach| {
             snapshots.write(&snapshot(position), reach).expect("a writable folder");
             let list = snapshots.list("runs").expect("a listable folder");

@@ -1,18 +1,16 @@
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    io,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::OFlags;
-
 use super::scan::Inode;
+use crate::files::{File, Files, How, Opened, read_exact_at};
 
 /// Appends whole lines to a stream file. Opened when there is something to append, and again when its name has come to
 /// mean another file.
 #[derive(Debug)]
 pub struct Appender {
+    files: Files,
     path: PathBuf,
     /// Nobody else appends: what a failed write left may be cut off.
     own: bool,
@@ -31,13 +29,13 @@ pub struct Written {
 
 impl Appender {
     /// For a stream that others append to as well: nothing is ever cut off.
-    pub fn shared(path: PathBuf) -> Appender {
-        Appender { path, own: false, open: None }
+    pub fn shared(files: Files, path: PathBuf) -> Appender {
+        Appender { files, path, own: false, open: None }
     }
 
     /// For a stream of ours alone.
-    pub fn own(path: PathBuf) -> Appender {
-        Appender { path, own: true, open: None }
+    pub fn own(files: Files, path: PathBuf) -> Appender {
+        Appender { files, path, own: true, open: None }
     }
 
     pub fn path(&self) -> &Path {
@@ -61,7 +59,7 @@ impl Appender {
     pub fn append<L: AsRef<[u8]>>(&mut self, lines: &[L]) -> io::Result<Written> {
         let own = self.own;
         let file = self.file()?;
-        let before = file.metadata()?.len();
+        let before = file.about()?.len;
         let mut out = Vec::new();
         if is_torn(file, before)? {
             out.push(b'\n');
@@ -72,15 +70,12 @@ impl Appender {
             out.extend_from_slice(line.as_ref());
             out.push(b'\n');
         }
-        if let Err(error) = file.write_all(&out) {
+        let after = file.append(&out).inspect_err(|_| {
             if own {
                 // Should this fail too, the torn line is closed by the next append.
                 let _ = file.set_len(before);
             }
-            return Err(error);
-        }
-        // Where it came to stand, even if somebody else appended at the same moment.
-        let after = file.stream_position()?;
+        })?;
         let start = after - out.len() as u64;
         offsets.iter_mut().for_each(|offset| *offset += start);
         Ok(Written { offsets, before: start, after })
@@ -94,7 +89,7 @@ impl Appender {
         let Some((file, _)) = self.open.as_ref().filter(|_| self.own) else {
             return Err(io::Error::other("the file is not ours to cut"));
         };
-        if file.metadata()?.len() != written.after {
+        if file.about()?.len != written.after {
             return Err(io::Error::other("somebody else appended behind it"));
         }
         file.set_len(written.before)
@@ -109,41 +104,39 @@ impl Appender {
             file.sync_data()?;
         }
         match self.path.parent() {
-            Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all(),
+            Some(dir) if dir != Path::new("") => self.files.sync_dir(dir),
             _ => Ok(()),
         }
     }
 
     /// The file that has the name now.
-    fn file(&mut self) -> io::Result<&mut File> {
-        let there = fs::symlink_metadata(&self.path).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    fn file(&mut self) -> io::Result<&dyn Opened> {
+        let there = self.files.about_name(&self.path).ok().map(|about| about.id.inode());
         let open = match self.open.take() {
             Some(open) if Some(open.1) == there => open,
-            _ => open(&self.path)?,
+            _ => open(&self.files, &self.path)?,
         };
-        Ok(&mut self.open.insert(open).0)
+        Ok(&*self.open.insert(open).0)
     }
 }
 
-fn open(path: &Path) -> io::Result<(File, Inode)> {
+fn open(files: &Files, path: &Path) -> io::Result<(File, Inode)> {
     // A link is not followed, as nothing that is read is; a pipe does not make us wait for its reader.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = OpenOptions::new().create(true).append(true).read(true).custom_flags(flags.bits() as i32).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
+    let file = files.open(path, How::AppendOrMakeWary)?;
+    let about = file.about()?;
+    if !about.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    Ok((file, (metadata.dev(), metadata.ino())))
+    Ok((file, about.id.inode()))
 }
 
 /// Whether a file of this length ends inside a line.
-fn is_torn(file: &mut File, len: u64) -> io::Result<bool> {
+fn is_torn(file: &dyn Opened, len: u64) -> io::Result<bool> {
     if len == 0 {
         return Ok(false);
     }
     let mut last = [0];
-    file.seek(SeekFrom::Start(len - 1))?;
-    file.read_exact(&mut last)?;
+    read_exact_at(file, &mut last, len - 1)?;
     Ok(last != *b"\n")
 }
 
@@ -154,6 +147,8 @@ pub fn is_full(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -161,7 +156,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("api.jsonl");
         fs::write(&path, "{\"torn").expect("a writable file");
-        let mut appender = Appender::own(path.clone());
+        let mut appender = Appender::own(Files::machine(), path.clone());
         assert_eq!(appender.append(&["one", "two"]).expect("a writable file").offsets, [7, 11]);
         assert_eq!(appender.append(&["three"]).expect("a writable file").offsets, [15]);
         assert_eq!(fs::read(&path).expect("the file"), b"{\"torn\none\ntwo\nthree\n");
@@ -178,10 +173,10 @@ mod tests {
     fn what_others_wrote_is_never_cut_off() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("runs.jsonl");
-        let mut shared = Appender::shared(path.clone());
+        let mut shared = Appender::shared(Files::machine(), path.clone());
         let written = shared.append(&["one"]).expect("a writable file");
         assert!(shared.take_back(&written).is_err());
-        let mut own = Appender::own(path.clone());
+        let mut own = Appender::own(Files::machine(), path.clone());
         let written = own.append(&["two"]).expect("a writable file");
         shared.append(&["three"]).expect("a writable file");
         assert!(own.take_back(&written).is_err(), "a line of somebody else stands behind it");
@@ -194,9 +189,9 @@ mod tests {
         let (file, link) = (dir.path().join("elsewhere"), dir.path().join("api.jsonl"));
         fs::write(&file, "").expect("a writable file");
         std::os::unix::fs::symlink(&file, &link).expect("a link");
-        assert!(Appender::own(link).append(&["one"]).is_err());
-        assert!(Appender::own(dir.path().to_owned()).append(&["one"]).is_err());
+        assert!(Appender::own(Files::machine(), link).append(&["one"]).is_err());
+        assert!(Appender::own(Files::machine(), dir.path().to_owned()).append(&["one"]).is_err());
         #[cfg(target_os = "linux")]
-        assert!(open(Path::new("/dev/full")).is_err());
+        assert!(open(&Files::machine(), Path::new("/dev/full")).is_err());
     }
 }

@@ -1,10 +1,7 @@
 //! Content known already under another inode. copytruncate and compressors copy a stream before they empty or delete it;
 //! what was sealed must not be folded again, and what only the copy still has must not be lost.
 
-use std::{
-    io::{self, Read},
-    os::unix::fs::FileExt,
-};
+use std::io::{self, Read};
 
 use super::{
     generation::Generation,
@@ -13,6 +10,7 @@ use super::{
     scan::Found,
     source,
 };
+use crate::files::{self, Files};
 
 /// The sealed extents of a generation with their digests, in order: how content is recognised when the original is gone.
 pub struct SealedExtent {
@@ -49,22 +47,33 @@ pub enum Likeness {
 ///
 /// # Errors
 /// A file or the tape cannot be read, or the file's packing is not finished.
-pub fn likeness(file: &Found, of: &Generation, upto: u64, extents_of: &ExtentsOf) -> io::Result<Likeness> {
+pub fn likeness(
+    files: &Files,
+    file: &Found,
+    of: &Generation,
+    upto: u64,
+    extents_of: &ExtentsOf,
+) -> io::Result<Likeness> {
     if file.name.compression == Compression::None && file.len >= of.sealed && !of.replaced {
         let mut marker = vec![0; of.marker.len()];
-        source::open_file(&file.path)?.read_exact_at(&mut marker, of.sealed - of.marker.len() as u64)?;
+        let opened = source::open_file(files, &file.path)?;
+        files::read_exact_at(&*opened, &mut marker, of.sealed - of.marker.len() as u64)?;
         if marker != of.marker {
             return Ok(Likeness::Different);
         }
     }
-    if of.is_intact() { compare_bytes(file, of, upto) } else { compare_digests(file, &extents_of(of.file())?) }
+    if of.is_intact(files) {
+        compare_bytes(files, file, of, upto)
+    } else {
+        compare_digests(files, file, &extents_of(of.file())?)
+    }
 }
 
 /// Compares a file with the bytes of a generation before `upto`.
-fn compare_bytes(file: &Found, of: &Generation, upto: u64) -> io::Result<Likeness> {
+fn compare_bytes(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Result<Likeness> {
     const STEP: usize = 64 * 1024;
-    let mut original = source::open(&of.path, of.record.compression, 0)?.take(upto);
-    let mut copy = source::open(&file.path, file.name.compression, 0)?.take(upto);
+    let mut original = source::open(files, &of.path, of.record.compression, 0)?.take(upto);
+    let mut copy = source::open(files, &file.path, file.name.compression, 0)?.take(upto);
     let (mut a, mut b) = (Vec::with_capacity(STEP), Vec::with_capacity(STEP));
     let mut same = 0;
     loop {
@@ -86,9 +95,9 @@ fn compare_bytes(file: &Found, of: &Generation, upto: u64) -> io::Result<Likenes
 }
 
 /// Compares a file with the sealed extents of a generation.
-fn compare_digests(file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
+fn compare_digests(files: &Files, file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
     let Some(first) = extents.first().map(|extent| extent.from) else { return Ok(Likeness::Different) };
-    let mut bytes = source::open(&file.path, file.name.compression, 0)?;
+    let mut bytes = source::open(files, &file.path, file.name.compression, 0)?;
     io::copy(&mut bytes.by_ref().take(first), &mut io::sink())?;
     for (matched, extent) in extents.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();

@@ -15,6 +15,7 @@ use super::{
     scan::{self, Found, Inode, Problem},
     source,
 };
+use crate::files::Files;
 
 /// New bytes of a file beyond this are not held in memory but read again when they are folded; those of all files
 /// together neither.
@@ -23,6 +24,7 @@ const POLL_BYTES_MAX: u64 = 64 << 20;
 
 /// Follows every stream file of a directory. Knows what was sealed; never writes to a stream.
 pub struct Follower {
+    pub(super) files: Files,
     pub(super) dir: PathBuf,
     /// Where our hard links lie; absent for a reader, which makes none.
     pub(super) links: Option<PathBuf>,
@@ -41,8 +43,9 @@ pub struct Follower {
 impl Follower {
     /// A follower that knows the generations of a tape. With `links`, new files are hard-linked there before they are
     /// sealed.
-    pub fn new(dir: PathBuf, links: Option<PathBuf>, known: Vec<Generation>) -> Follower {
+    pub fn new(files: Files, dir: PathBuf, links: Option<PathBuf>, known: Vec<Generation>) -> Follower {
         let mut follower = Follower {
+            files,
             dir,
             links,
             generations: Vec::with_capacity(known.len()),
@@ -56,6 +59,10 @@ impl Follower {
             follower.add(generation);
         }
         follower
+    }
+
+    pub fn files(&self) -> &Files {
+        &self.files
     }
 
     pub fn generations(&self) -> &[Generation] {
@@ -110,7 +117,7 @@ impl Follower {
     /// Remembers that a pending range is on the tape.
     pub fn sealed(&mut self, pending: &Pending) {
         let generation = &mut self.generations[pending.generation];
-        generation.advance(pending.to, pending.bytes.as_deref());
+        generation.advance(&self.files, pending.to, pending.bytes.as_deref());
         generation.on_tape = true;
     }
 
@@ -120,7 +127,7 @@ impl Follower {
     }
 
     fn scan(&mut self, poll: &mut Poll) -> io::Result<Vec<Found>> {
-        let (found, problems) = scan::scan(&self.dir)?;
+        let (found, problems) = scan::scan(&self.files, &self.dir)?;
         poll.problems = problems;
         self.present = found.iter().map(|file| file.id.inode()).collect();
         let present = &self.present;
@@ -133,7 +140,7 @@ impl Follower {
         for file_name in names {
             let Some(parsed) = name::parse(file_name) else { continue };
             let path = self.dir.join(file_name);
-            match scan::look(&path, parsed) {
+            match scan::look(&self.files, &path, parsed) {
                 Ok(Some(file)) => {
                     self.present.insert(file.id.inode());
                     found.push(file);
@@ -178,7 +185,7 @@ impl Follower {
             if self.present.contains(&generation.inode()) || generation.state != State::Open || generation.is_packed() {
                 continue;
             }
-            if let Ok((found, len)) = source::identify(&generation.path)
+            if let Ok((found, len)) = source::identify(&self.files, &generation.path)
                 && found.inode() == generation.inode()
                 && (len != generation.len || generation.dirty)
             {
@@ -196,7 +203,11 @@ impl Follower {
         }
         let memory = FILE_BYTES_MAX.min(POLL_BYTES_MAX.saturating_sub(poll.in_memory()));
         let packed = generation.is_packed();
-        let new = if packed { read::new_packed_lines(generation) } else { read::new_lines(generation, memory) };
+        let new = if packed {
+            read::new_packed_lines(&self.files, generation)
+        } else {
+            read::new_lines(&self.files, generation, memory)
+        };
         match new {
             Ok(New::Nothing) => {}
             Ok(New::Lines { to, bytes }) => {
@@ -261,7 +272,8 @@ impl Follower {
     /// not possible the file is read where it lies, and the problem is reported.
     pub(super) fn link(&self, record: &GenerationRecord, file: &Path, poll: &mut Poll) -> PathBuf {
         let Some(links) = &self.links else { return file.to_owned() };
-        links::make(links, &record.file, record.compression, file, record.id.inode()).unwrap_or_else(|error| {
+        let made = links::make(&self.files, links, &record.file, record.compression, file, record.id.inode());
+        made.unwrap_or_else(|error| {
             // Renamed since it was seen: linked when the next full look finds it.
             if error.kind() != io::ErrorKind::NotFound {
                 let what = format!(

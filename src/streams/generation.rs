@@ -8,6 +8,7 @@ use super::{
     scan::{FileId, Inode},
     source,
 };
+use crate::files::Files;
 
 /// A file as the tape first saw it. Its id names it in every extent, whatever the file is called later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,7 @@ pub const MARKER_BYTES: usize = 1024;
 
 impl Generation {
     /// A file of which everything before `sealed` is known.
-    pub fn new(record: GenerationRecord, path: PathBuf, sealed: u64, state: State) -> Generation {
+    pub fn new(files: &Files, record: GenerationRecord, path: PathBuf, sealed: u64, state: State) -> Generation {
         let mut generation = Generation {
             record,
             path,
@@ -86,19 +87,19 @@ impl Generation {
             state,
             on_tape: false,
         };
-        generation.remember();
+        generation.remember(files);
         generation
     }
 
     /// Reads the marker from the file; without one, content replaced in place is noticed by its size only.
-    fn remember(&mut self) {
-        self.marker = read::marker(self).unwrap_or_default();
+    fn remember(&mut self, files: &Files) {
+        self.marker = read::marker(files, self).unwrap_or_default();
     }
 
     /// Moves the sealed end. `bytes`: what lies between the old end and the new one, when it is at hand.
-    pub fn advance(&mut self, to: u64, bytes: Option<&[u8]>) {
+    pub fn advance(&mut self, files: &Files, to: u64, bytes: Option<&[u8]>) {
         self.sealed = to;
-        let Some(bytes) = bytes else { return self.remember() };
+        let Some(bytes) = bytes else { return self.remember(files) };
         let tail = &bytes[bytes.len().saturating_sub(MARKER_BYTES)..];
         let kept = self.marker.len().min(MARKER_BYTES - tail.len());
         self.marker.drain(..self.marker.len() - kept);
@@ -114,8 +115,8 @@ impl Generation {
     }
 
     /// Whether everything that was sealed is still there to be read.
-    pub fn is_intact(&self) -> bool {
-        let there = source::identify(&self.path)
+    pub fn is_intact(&self, files: &Files) -> bool {
+        let there = source::identify(files, &self.path)
             .is_ok_and(|(id, len)| id.inode() == self.inode() && (self.is_packed() || len >= self.sealed));
         there && self.state == State::Open && !self.replaced
     }

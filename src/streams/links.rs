@@ -1,9 +1,10 @@
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use super::{name::Compression, scan::Inode, source};
+use crate::files::Files;
 
 /// Where the hard link of a generation lies.
 pub fn path(links: &Path, file: &str, compression: Compression) -> PathBuf {
@@ -22,22 +23,29 @@ pub fn path(links: &Path, file: &str, compression: Compression) -> PathBuf {
 ///
 /// # Errors
 /// The file system makes no link from here to there.
-pub fn make(links: &Path, file: &str, compression: Compression, to: &Path, inode: Inode) -> io::Result<PathBuf> {
+pub fn make(
+    files: &Files,
+    links: &Path,
+    file: &str,
+    compression: Compression,
+    to: &Path,
+    inode: Inode,
+) -> io::Result<PathBuf> {
     let link = path(links, file, compression);
     // First beside, then over: a crash in between leaves either the old link or the new one.
     let beside = links.join(format!(".{file}.tmp"));
-    remove(&beside)?;
-    fs::hard_link(to, &beside)?;
-    if source::identify(&beside)?.0.inode() != inode {
-        remove(&beside)?;
+    remove(files, &beside)?;
+    files.link(to, &beside)?;
+    if source::identify(files, &beside)?.0.inode() != inode {
+        remove(files, &beside)?;
         return Err(io::Error::new(io::ErrorKind::NotFound, "another file took its name"));
     }
-    fs::rename(&beside, &link)?;
+    files.rename(&beside, &link)?;
     // Where both names were the same file already, a rename does nothing.
-    remove(&beside)?;
+    remove(files, &beside)?;
     for other in [Compression::None, Compression::Gzip, Compression::Zstd] {
         if other != compression {
-            remove(&path(links, file, other))?;
+            remove(files, &path(links, file, other))?;
         }
     }
     Ok(link)
@@ -47,8 +55,8 @@ pub fn make(links: &Path, file: &str, compression: Compression, to: &Path, inode
 ///
 /// # Errors
 /// It is there and cannot be removed.
-pub fn remove(link: &Path) -> io::Result<()> {
-    match fs::remove_file(link) {
+pub fn remove(files: &Files, link: &Path) -> io::Result<()> {
+    match files.remove(link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }

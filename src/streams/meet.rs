@@ -60,7 +60,7 @@ impl Follower {
                 continue;
             }
             let from = poll.end_of(index, generation.sealed);
-            match (copies::likeness(file, generation, from, extents_of)?, &kin) {
+            match (copies::likeness(&self.files, file, generation, from, extents_of)?, &kin) {
                 (Likeness::Copy, _) => return Ok(Kin::Copy { of: index, from }),
                 (Likeness::Part, Kin::None) => kin = Kin::Part { of: index },
                 _ => {}
@@ -81,7 +81,7 @@ impl Follower {
         };
         let path = self.link(&record, &file.path, poll);
         let packed = record.compression != Compression::None;
-        let mut generation = Generation::new(record, path, from, state);
+        let mut generation = Generation::new(&self.files, record, path, from, state);
         generation.len = file.len;
         generation.modified = file.modified;
         let index = self.add(generation);
@@ -100,7 +100,7 @@ impl Follower {
         self.by_inode.remove(&generation.inode());
         if self.links.is_some() && generation.path.parent() != Some(&self.dir) {
             // Should it stay, the next generation of this id replaces it.
-            let _ = links::remove(&generation.path);
+            let _ = links::remove(&self.files, &generation.path);
         }
         if !self.held.has(file.id.inode()) {
             self.held.hold(file, None, None);
@@ -112,11 +112,11 @@ impl Follower {
     pub(super) fn restart(&mut self, ended: usize, extents_of: &ExtentsOf, poll: &mut Poll) {
         let old = &self.generations[ended];
         let (path, mut record) = (old.path.clone(), old.record.clone());
-        if let Ok((id, _)) = source::identify(&path) {
+        if let Ok((id, _)) = source::identify(&self.files, &path) {
             record.id = id;
             record.file = self.next_file_id();
             let path = self.link(&record, &path, poll);
-            let new = self.add(Generation::new(record, path, 0, State::Open));
+            let new = self.add(Generation::new(&self.files, record, path, 0, State::Open));
             self.collect(new, None, extents_of, poll);
         }
         self.release_copies(ended, extents_of, poll);
@@ -135,7 +135,7 @@ impl Follower {
             let (path, compression) = (shadow.path.clone(), shadow.record.compression);
             if matches!(likeness, Ok(Likeness::Copy)) {
                 shadow.state = State::Open;
-                shadow.advance(sealed, None);
+                shadow.advance(&self.files, sealed, None);
                 self.adopt(of, &path, compression, true);
                 self.collect(index, None, extents_of, poll);
                 continue;
@@ -150,14 +150,14 @@ impl Follower {
 
     fn likeness_of_shadow(&self, shadow: usize, of: usize, extents_of: &ExtentsOf) -> std::io::Result<Likeness> {
         let (shadow, of) = (&self.generations[shadow], &self.generations[of]);
-        let (id, len) = source::identify(&shadow.path)?;
+        let (id, len) = source::identify(&self.files, &shadow.path)?;
         let name = super::name::StreamFile {
             stream: shadow.stream().to_string(),
             age: Age::Archived,
             compression: shadow.record.compression,
         };
         let file = Found { path: shadow.path.clone(), name, id, len, modified: 0 };
-        copies::likeness(&file, of, of.sealed, extents_of)
+        copies::likeness(&self.files, &file, of, of.sealed, extents_of)
     }
 
     /// Looks for sealed history that is not where it was: emptied or replaced while nobody looked, and perhaps still held
@@ -170,7 +170,7 @@ impl Follower {
         let mut poll = Poll::default();
         for index in 0..self.generations.len() {
             let generation = &self.generations[index];
-            let found = source::identify(&generation.path);
+            let found = source::identify(&self.files, &generation.path);
             let short = !generation.is_packed() && found.as_ref().is_ok_and(|(_, len)| *len < generation.sealed);
             if found.is_ok() && !short && !generation.replaced {
                 continue;
@@ -190,7 +190,7 @@ impl Follower {
         if lost.is_empty() {
             return Ok(());
         }
-        let (found, _) = scan::scan(&self.dir)?;
+        let (found, _) = scan::scan(&self.files, &self.dir)?;
         for file in &found {
             if self.by_inode.contains_key(&file.id.inode()) {
                 continue;
@@ -208,7 +208,7 @@ impl Follower {
             return;
         }
         // A file that cannot be read is met, and reported, by the first look.
-        match copies::likeness(file, lost, lost.sealed, extents_of) {
+        match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
             Ok(Likeness::Copy) => self.adopt(of, &file.path, file.name.compression, true),
             Ok(Likeness::Part) => self.adopt(of, &file.path, file.name.compression, false),
             Ok(Likeness::Different) | Err(_) => {}
@@ -220,16 +220,16 @@ impl Follower {
     fn adopt(&mut self, of: usize, copy: &Path, compression: Compression, whole: bool) {
         let old = &self.generations[of];
         // One that lies in the directory and was emptied just now is reset first, by the next look.
-        if self.is_followed(of) && (old.is_intact() || self.present.contains(&old.inode())) {
+        if self.is_followed(of) && (old.is_intact(&self.files) || self.present.contains(&old.inode())) {
             return;
         }
-        let from_copy = source::identify(&old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
+        let from_copy = source::identify(&self.files, &old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
         if !whole && from_copy {
             return;
         }
         let linked = self.links.as_ref().and_then(|links| {
-            let inode = source::identify(copy).ok()?.0.inode();
-            links::make(links, old.file(), compression, copy, inode).ok()
+            let inode = source::identify(&self.files, copy).ok()?.0.inode();
+            links::make(&self.files, links, old.file(), compression, copy, inode).ok()
         });
         let path = linked.unwrap_or_else(|| copy.to_owned());
         let old = &mut self.generations[of];

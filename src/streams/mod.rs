@@ -1,4 +1,4 @@
-//! Floor 5: the files that producers append to. Discover them, recognise each again whatever its name, follow it by whole
+//! Floor 6: the files that producers append to. Discover them, recognise each again whatever its name, follow it by whole
 //! lines. Whoever reads never writes; whoever appends adds whole lines at the end.
 
 /// Whole lines to the end of a stream.

@@ -1,15 +1,11 @@
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use super::{
     generation::{Generation, MARKER_BYTES, Partial},
     poll::ResetReason,
     source,
 };
+use crate::files::{Files, Opened, read_exact_at};
 
 /// What stands behind the sealed end of a file.
 #[derive(Debug)]
@@ -24,9 +20,9 @@ pub enum New {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn new_lines(generation: &mut Generation, memory: u64) -> io::Result<New> {
+pub fn new_lines(files: &Files, generation: &mut Generation, memory: u64) -> io::Result<New> {
     generation.dirty = false;
-    match try_new_lines(generation, memory) {
+    match try_new_lines(files, generation, memory) {
         // Cut between two reads: the next look will tell how.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
             generation.dirty = true;
@@ -36,34 +32,35 @@ pub fn new_lines(generation: &mut Generation, memory: u64) -> io::Result<New> {
     }
 }
 
-fn try_new_lines(generation: &mut Generation, memory: u64) -> io::Result<New> {
-    let file = source::open_file(&generation.path)?;
-    let metadata = file.metadata()?;
-    if (metadata.dev(), metadata.ino()) != generation.inode() {
+fn try_new_lines(files: &Files, generation: &mut Generation, memory: u64) -> io::Result<New> {
+    let file = source::open_file(files, &generation.path)?;
+    let file = &*file;
+    let about = file.about()?;
+    if about.id.inode() != generation.inode() {
         // Renamed away while it was not linked: the next full look finds it under its new name.
         generation.dirty = true;
         return Ok(New::Nothing);
     }
-    let len = metadata.len();
+    let len = about.len;
     generation.len = len;
     if len < generation.sealed {
         return Ok(New::Reset(ResetReason::Truncated));
     }
-    let to = last_newline(&file, search_from(&file, generation, len)?, len)?;
+    let to = last_newline(file, search_from(file, generation, len)?, len)?;
     let bytes = match to {
         Some(to) if to - generation.sealed <= memory => {
             let mut bytes = vec![0; (to - generation.sealed) as usize];
-            file.read_exact_at(&mut bytes, generation.sealed)?;
+            read_exact_at(file, &mut bytes, generation.sealed)?;
             Some(bytes)
         }
         _ => None,
     };
     // Checked after the reads: had the file been emptied and outgrown before or between them, this would be other bytes.
-    if !holds(&file, &generation.marker, generation.sealed)? {
+    if !holds(file, &generation.marker, generation.sealed)? {
         return Ok(New::Reset(ResetReason::Rewritten));
     }
     let Some(to) = to else {
-        generation.partial = partial(&file, generation.sealed, len)?;
+        generation.partial = partial(file, generation.sealed, len)?;
         return Ok(New::Nothing);
     };
     if bytes.as_ref().is_some_and(|bytes| bytes.last() != Some(&b'\n')) {
@@ -77,38 +74,38 @@ fn try_new_lines(generation: &mut Generation, memory: u64) -> io::Result<New> {
 ///
 /// # Errors
 /// The file cannot be read, or its packing is broken (or not finished yet).
-pub fn new_packed_lines(generation: &mut Generation) -> io::Result<New> {
+pub fn new_packed_lines(files: &Files, generation: &mut Generation) -> io::Result<New> {
     // Only a whole measure settles it.
     generation.dirty = true;
-    let (_, to) = source::measure(&generation.path, generation.record.compression, generation.sealed)?;
+    let (_, to) = source::measure(files, &generation.path, generation.record.compression, generation.sealed)?;
     generation.dirty = false;
     Ok(if to > generation.sealed { New::Lines { to, bytes: None } } else { New::Nothing })
 }
 
 /// Where the search for a newline begins: past the part of an unterminated line that was searched before, as long as it
 /// is still the same line.
-fn search_from(file: &File, generation: &Generation, len: u64) -> io::Result<u64> {
+fn search_from(file: &dyn Opened, generation: &Generation, len: u64) -> io::Result<u64> {
     let Partial { searched_to, marker } = &generation.partial;
     let same = *searched_to > generation.sealed && *searched_to <= len && holds(file, marker, *searched_to)?;
     Ok(if same { *searched_to } else { generation.sealed })
 }
 
-fn partial(file: &File, sealed: u64, len: u64) -> io::Result<Partial> {
+fn partial(file: &dyn Opened, sealed: u64, len: u64) -> io::Result<Partial> {
     Ok(Partial { searched_to: len, marker: tail(file, sealed, len)? })
 }
 
 /// Whether a file has these bytes before an offset.
-fn holds(file: &File, marker: &[u8], end: u64) -> io::Result<bool> {
+fn holds(file: &dyn Opened, marker: &[u8], end: u64) -> io::Result<bool> {
     let mut found = vec![0; marker.len()];
-    file.read_exact_at(&mut found, end - marker.len() as u64)?;
+    read_exact_at(file, &mut found, end - marker.len() as u64)?;
     Ok(found == marker)
 }
 
 /// The last bytes of a range, so many as a marker has at most.
-fn tail(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
+fn tail(file: &dyn Opened, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let len = (to - from).min(MARKER_BYTES as u64);
     let mut bytes = vec![0; len as usize];
-    file.read_exact_at(&mut bytes, to - len)?;
+    read_exact_at(file, &mut bytes, to - len)?;
     Ok(bytes)
 }
 
@@ -116,22 +113,22 @@ fn tail(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The file cannot be read, or is shorter.
-pub fn marker(generation: &Generation) -> io::Result<Vec<u8>> {
+pub fn marker(files: &Files, generation: &Generation) -> io::Result<Vec<u8>> {
     if generation.is_packed() || generation.sealed == 0 {
         return Ok(Vec::new());
     }
-    tail(&source::open_file(&generation.path)?, 0, generation.sealed)
+    tail(&*source::open_file(files, &generation.path)?, 0, generation.sealed)
 }
 
 /// The offset after the last newline of a range, searched from its end.
-fn last_newline(file: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
+fn last_newline(file: &dyn Opened, from: u64, to: u64) -> io::Result<Option<u64>> {
     const STEP: u64 = 64 * 1024;
     let mut buffer = vec![0; STEP.min(to.saturating_sub(from)) as usize];
     let mut end = to;
     while end > from {
         let start = end.saturating_sub(STEP).max(from);
         let part = &mut buffer[..(end - start) as usize];
-        file.read_exact_at(part, start)?;
+        read_exact_at(file, part, start)?;
         if let Some(at) = memchr::memrchr(b'\n', part) {
             return Ok(Some(start + at as u64 + 1));
         }

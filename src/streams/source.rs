@@ -1,13 +1,10 @@
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Mode, OFlags};
-
 use super::{name::Compression, scan::FileId};
+use crate::files::{File, Files, How, Reading};
 
 /// Unpacked bytes of a file.
 pub type Bytes = Box<dyn Read + Send>;
@@ -16,13 +13,10 @@ pub type Bytes = Box<dyn Read + Send>;
 ///
 /// # Errors
 /// The file cannot be opened, or is shorter than `from`.
-pub fn open(path: &Path, compression: Compression, from: u64) -> io::Result<Bytes> {
-    let mut file = open_file(path)?;
+pub fn open(files: &Files, path: &Path, compression: Compression, from: u64) -> io::Result<Bytes> {
+    let file = Reading::new(open_file(files, path)?);
     match compression {
-        Compression::None => {
-            file.seek(SeekFrom::Start(from))?;
-            Ok(Box::new(file))
-        }
+        Compression::None => Ok(Box::new(file.at(from))),
         Compression::Gzip => skip(Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))), from),
         Compression::Zstd => skip(Box::new(zstd::stream::read::Decoder::new(file)?), from),
     }
@@ -33,28 +27,28 @@ pub fn open(path: &Path, compression: Compression, from: u64) -> io::Result<Byte
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn open_file(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+pub fn open_file(files: &Files, path: &Path) -> io::Result<File> {
+    files.open(path, How::ReadWary)
 }
 
 /// Reads an unpacked file from an offset on and holds no descriptor between two reads: for when very many files are read
 /// side by side.
 #[derive(Debug)]
 pub struct Reopening {
+    files: Files,
     path: PathBuf,
     at: u64,
 }
 
 impl Reopening {
-    pub fn new(path: &Path, from: u64) -> Reopening {
-        Reopening { path: path.to_owned(), at: from }
+    pub fn new(files: &Files, path: &Path, from: u64) -> Reopening {
+        Reopening { files: files.clone(), path: path.to_owned(), at: from }
     }
 }
 
 impl Read for Reopening {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = open_file(&self.path)?.read_at(buffer, self.at)?;
+        let n = open_file(&self.files, &self.path)?.read_at(buffer, self.at)?;
         self.at += n as u64;
         Ok(n)
     }
@@ -72,17 +66,17 @@ fn skip(mut bytes: Bytes, count: u64) -> io::Result<Bytes> {
 ///
 /// # Errors
 /// The file cannot be looked at.
-pub fn identify(path: &Path) -> io::Result<(FileId, u64)> {
-    let metadata = std::fs::metadata(path)?;
-    Ok((FileId::of(&metadata), metadata.len()))
+pub fn identify(files: &Files, path: &Path) -> io::Result<(FileId, u64)> {
+    let about = files.about(path)?;
+    Ok((about.id, about.len))
 }
 
 /// Unpacked size, and the offset after the last newline: what can be sealed.
 ///
 /// # Errors
 /// The file cannot be read, or its packing is broken (or not finished yet).
-pub fn measure(path: &Path, compression: Compression, from: u64) -> io::Result<(u64, u64)> {
-    let mut bytes = open(path, compression, from)?;
+pub fn measure(files: &Files, path: &Path, compression: Compression, from: u64) -> io::Result<(u64, u64)> {
+    let mut bytes = open(files, path, compression, from)?;
     let mut buffer = vec![0; 256 * 1024];
     let (mut at, mut whole) = (from, from);
     loop {

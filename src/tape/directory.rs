@@ -1,4 +1,4 @@
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::Nanos,
+    files::Kind,
     layout::Layout,
     streams::{Follower, Poll, Problem, Reset, Scope},
 };
@@ -35,8 +36,8 @@ pub enum OpenError {
 /// # Errors
 /// It is missing, or something else.
 pub fn check_dir(layout: &Layout) -> Result<(), OpenError> {
-    match fs::metadata(&layout.dir) {
-        Ok(metadata) if metadata.is_dir() => Ok(()),
+    match layout.files.about(&layout.dir) {
+        Ok(about) if about.kind == Kind::Directory => Ok(()),
         Ok(_) => Err(OpenError::NotDirectory(layout.dir.clone())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::Missing(layout.dir.clone())),
         Err(source) => Err(OpenError::Unreadable { path: layout.dir.clone(), source }),
@@ -68,12 +69,12 @@ impl Directory {
     pub fn open(layout: Layout, now: Option<Nanos>) -> Result<Directory, OpenError> {
         check_dir(&layout)?;
         let (mut known, mut rounds, mut sealed_to, mut head) = (Known::default(), 0, 0, None);
-        for round in Rounds::open(&layout.tape())? {
+        for round in Rounds::open(&layout.files, &layout.tape())? {
             let round = round?;
             known.add(&round);
             (rounds, sealed_to, head) = (round.round + 1, round.end(), Some(round.digest));
         }
-        let mut follower = Follower::new(layout.dir.clone(), None, known.generations(&layout));
+        let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.generations(&layout));
         let extents_of = |file: &str| known::extents_of(&layout, file);
         let poll = follower
             .recover(&extents_of)
@@ -82,7 +83,7 @@ impl Directory {
         let Poll { pending, resets, problems } = poll;
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
         let at = if head.is_some() { now } else { None };
-        let tail = RoundSource { round: None, at, count: None, extents };
+        let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents };
         Ok(Directory { layout, follower, tail, rounds, sealed_to, head, resets, problems })
     }
 
@@ -100,11 +101,11 @@ impl Directory {
     /// # Errors
     /// The tape cannot be opened again.
     pub fn rounds(&self, from: u64) -> Result<impl Iterator<Item = Result<RoundSource, TapeError>> + '_, TapeError> {
-        let sealed = Rounds::open(&self.layout.tape())?
+        let sealed = Rounds::open(&self.layout.files, &self.layout.tape())?
             .take(self.rounds as usize)
             .skip(from as usize)
             .map(|round| round.map(|round| self.source(&round)));
-        let tail = RoundSource { extents: self.tail.extents.clone(), ..self.tail };
+        let tail = RoundSource { files: self.layout.files.clone(), extents: self.tail.extents.clone(), ..self.tail };
         Ok(sealed.chain(std::iter::once(Ok(tail))))
     }
 
@@ -132,6 +133,7 @@ pub fn source(follower: &Follower, round: &Round) -> RoundSource {
         }
     });
     RoundSource {
+        files: follower.files().clone(),
         round: Some(round.round),
         at: round.sealed_at(),
         count: Some(round.count),

@@ -1,12 +1,12 @@
 use std::{
-    fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
 use super::round::{FORMAT, GENESIS, Round};
+use crate::files::{File, Files, How, Reading};
 
 /// The tape's own file cannot be used.
 #[derive(Debug, Error)]
@@ -38,8 +38,9 @@ pub struct Seam {
 /// Reads the rounds of a tape in order, checking the chain. A torn last line is not there yet: at the end, the next call
 /// looks again. Any other damage is an error that names its round.
 pub struct Rounds {
+    files: Files,
     path: PathBuf,
-    reader: Option<BufReader<File>>,
+    reader: Option<BufReader<Reading>>,
     line: u64,
     /// Bytes of whole lines read so far.
     good_bytes: u64,
@@ -53,13 +54,14 @@ impl Rounds {
     ///
     /// # Errors
     /// The file exists and cannot be opened.
-    pub fn open(path: &Path) -> Result<Rounds, TapeError> {
-        let reader = match File::open(path) {
-            Ok(file) => Some(BufReader::with_capacity(256 * 1024, file)),
+    pub fn open(files: &Files, path: &Path) -> Result<Rounds, TapeError> {
+        let reader = match files.open(path, How::Read) {
+            Ok(file) => Some(BufReader::with_capacity(256 * 1024, Reading::new(file))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(TapeError::Read { path: path.to_owned(), source }),
         };
         Ok(Rounds {
+            files: files.clone(),
             path: path.to_owned(),
             reader,
             line: 0,
@@ -74,8 +76,8 @@ impl Rounds {
     ///
     /// # Errors
     /// The file cannot be opened.
-    pub fn open_at(path: &Path, seam: &Seam) -> Result<Rounds, TapeError> {
-        let mut rounds = Rounds::open(path)?;
+    pub fn open_at(files: &Files, path: &Path, seam: &Seam) -> Result<Rounds, TapeError> {
+        let mut rounds = Rounds::open(files, path)?;
         if let Some(reader) = &mut rounds.reader {
             let sought = reader.seek(SeekFrom::Start(seam.bytes));
             sought.map_err(|source| TapeError::Read { path: path.to_owned(), source })?;
@@ -180,8 +182,8 @@ impl Journal {
     ///
     /// # Errors
     /// Damage anywhere but in the tail, or the file cannot be written.
-    pub fn open(path: &Path, mut each: impl FnMut(Round)) -> Result<Journal, TapeError> {
-        let mut rounds = Rounds::open(path)?;
+    pub fn open(files: &Files, path: &Path, mut each: impl FnMut(Round)) -> Result<Journal, TapeError> {
+        let mut rounds = Rounds::open(files, path)?;
         for round in rounds.by_ref() {
             each(round?);
         }
@@ -195,8 +197,8 @@ impl Journal {
     pub fn after(rounds: &Rounds) -> Result<Journal, TapeError> {
         let path = &rounds.path;
         let write_error = |source| TapeError::Write { path: path.clone(), source };
-        let file = OpenOptions::new().create(true).append(true).open(path).map_err(write_error)?;
-        if file.metadata().map_err(write_error)?.len() > rounds.good_bytes {
+        let file = rounds.files.open(path, How::AppendOrMake).map_err(write_error)?;
+        if file.about().map_err(write_error)?.len > rounds.good_bytes {
             file.set_len(rounds.good_bytes).map_err(write_error)?;
             file.sync_all().map_err(write_error)?;
         }
@@ -225,7 +227,7 @@ impl Journal {
         line.push('\n');
         let written = self.cut_torn().and_then(|()| {
             self.torn = true;
-            self.file.write_all(line.as_bytes())
+            self.file.append(line.as_bytes()).map(drop)
         });
         if let Err(source) = written {
             // Should this fail too, the next append tries it again before it writes.
@@ -253,6 +255,6 @@ impl Journal {
     /// # Errors
     /// The descriptor cannot be duplicated.
     pub fn sync_handle(&self) -> io::Result<File> {
-        self.file.try_clone()
+        self.file.again()
     }
 }

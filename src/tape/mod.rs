@@ -1,4 +1,4 @@
-//! Floor 6: the total order over all streams. An append-only journal of rounds, each naming the extents it sealed and
+//! Floor 7: the total order over all streams. An append-only journal of rounds, each naming the extents it sealed and
 //! chained to the one before by digest.
 
 /// The tape as it lies in a directory, with what a reader finds past its end.

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::{
     event::{self, Line, Malformed, Nanos, Reason, Stamp},
+    files::Files,
     fold::{Batch, Intake, Place, intake::CONTROL_STREAM},
     streams::{Compression, LineReader, RawLine, source},
 };
@@ -20,6 +21,8 @@ const BATCH_LINES: usize = 4096;
 /// A round, sealed or virtual, with where its bytes are.
 #[derive(Debug)]
 pub struct RoundSource {
+    /// Where its files lie.
+    pub files: Files,
     /// Number on the tape; absent past its end.
     pub round: Option<u64>,
     /// Sealing time; absent where there is no tape, so that nothing is skewed.
@@ -157,7 +160,7 @@ fn cursors(source: &RoundSource, line_bytes_max: usize) -> Vec<Cursor<'_>> {
             let ours = extents.first().is_some_and(|extent| *extent.stream == *CONTROL_STREAM);
             let line_bytes_max = if ours { line_bytes_max.max(CONTROL_LINE_BYTES) } else { line_bytes_max };
             let reading = Reading { line_bytes_max, ..reading };
-            Cursor { reading, extents, open: None, high: Nanos::MIN }
+            Cursor { files: &source.files, reading, extents, open: None, high: Nanos::MIN }
         })
         .collect()
 }
@@ -184,6 +187,7 @@ struct Reading {
 
 /// A stream's place within a round.
 struct Cursor<'a> {
+    files: &'a Files,
     reading: Reading,
     /// Extents not yet begun, the next one last.
     extents: Vec<&'a ExtentSource>,
@@ -232,9 +236,9 @@ impl<'a> Cursor<'a> {
         let bytes: source::Bytes = match &extent.bytes {
             ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
             ExtentBytes::File(path, Compression::None) if self.reading.reopen => {
-                Box::new(source::Reopening::new(path, extent.from))
+                Box::new(source::Reopening::new(self.files, path, extent.from))
             }
-            ExtentBytes::File(path, compression) => source::open(path, *compression, extent.from)
+            ExtentBytes::File(path, compression) => source::open(self.files, path, *compression, extent.from)
                 .map_err(|error| damaged(extent, self.reading.round, &format!("{}: {error}", path.display())))?,
         };
         let len = extent.to - extent.from;

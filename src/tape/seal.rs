@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     event::{Nanos, time},
+    files::Files,
     streams::{Follower, LineReader, Pending, source},
 };
 
@@ -32,7 +33,7 @@ pub fn seal(journal: &Journal, follower: &Follower, pending: &[Pending], now: Na
             files.push(generation.record.clone());
         }
         let source = extent_source(follower, range);
-        let (digest, lines) = digest(&source)?;
+        let (digest, lines) = digest(follower.files(), &source)?;
         count += lines;
         extents.push(Extent {
             stream: source.stream.clone(),
@@ -54,7 +55,9 @@ pub fn seal(journal: &Journal, follower: &Follower, pending: &[Pending], now: Na
         prev: prev.to_owned(),
         digest: String::new(),
     };
-    let source = RoundSource { round: Some(number), at: Some(now), count: Some(count), extents: sources };
+    let files_of = follower.files().clone();
+    let source =
+        RoundSource { files: files_of, round: Some(number), at: Some(now), count: Some(count), extents: sources };
     Ok(Sealed { round: round.seal(), source })
 }
 
@@ -76,10 +79,10 @@ pub fn extent_source(follower: &Follower, range: &Pending) -> ExtentSource {
 }
 
 /// The digest of an extent's bytes and its number of lines.
-fn digest(extent: &ExtentSource) -> io::Result<(blake3::Hash, u64)> {
+fn digest(files: &Files, extent: &ExtentSource) -> io::Result<(blake3::Hash, u64)> {
     let bytes: source::Bytes = match &extent.bytes {
         ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
-        ExtentBytes::File(path, compression) => source::open(path, *compression, extent.from)?,
+        ExtentBytes::File(path, compression) => source::open(files, path, *compression, extent.from)?,
     };
     // The limit matters to what is held in memory only, not to the count.
     let mut reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, 1 << 20);

@@ -1,5 +1,5 @@
 use std::{
-    fmt, fs,
+    fmt,
     io::{BufRead, BufReader, Read},
     path::PathBuf,
 };
@@ -14,6 +14,7 @@ use super::{
     round::Round,
 };
 use crate::{
+    files::{Files, How, Reading},
     layout::Layout,
     store::Snapshots,
     streams::{Follower, LineReader, source},
@@ -73,7 +74,7 @@ pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, 
     directory::check_dir(layout)?;
     let mut report = Report::default();
     let (mut known, mut rounds) = (Known::default(), Vec::new());
-    for round in Rounds::open(&layout.tape())? {
+    for round in Rounds::open(&layout.files, &layout.tape())? {
         match round {
             Ok(round) => {
                 known.add(&round);
@@ -87,7 +88,7 @@ pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, 
         }
     }
     let tape_is_whole = report.findings.is_empty();
-    let mut follower = Follower::new(layout.dir.clone(), None, known.generations(layout));
+    let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.generations(layout));
     let _ = follower.recover(&|file| known::extents_of(layout, file)); // What stays lost is found below.
     for round in &rounds {
         verify_round(&directory::source(&follower, round), round, &mut report, &mut progress);
@@ -109,7 +110,7 @@ impl Finding {
 fn verify_round(source: &RoundSource, round: &Round, report: &mut Report, progress: &mut impl FnMut(u64)) {
     let (mut lines, mut whole) = (0, true);
     for extent in &source.extents {
-        let what = match extent_digest(extent) {
+        let what = match extent_digest(&source.files, extent) {
             Ok((digest, count)) => {
                 lines += count;
                 let same = extent.data.as_deref() == Some(digest.to_hex().as_str());
@@ -140,10 +141,10 @@ fn verify_round(source: &RoundSource, round: &Round, report: &mut Report, progre
     report.lines += lines;
 }
 
-fn extent_digest(extent: &super::read::ExtentSource) -> Result<(blake3::Hash, u64), String> {
+fn extent_digest(files: &Files, extent: &super::read::ExtentSource) -> Result<(blake3::Hash, u64), String> {
     let ExtentBytes::File(path, compression) = &extent.bytes else { return Err("not on disk".to_owned()) };
     let read = || {
-        let bytes = source::open(path, *compression, extent.from)?.take(extent.to - extent.from);
+        let bytes = source::open(files, path, *compression, extent.from)?.take(extent.to - extent.from);
         let mut reader = LineReader::new(bytes, extent.from, 1 << 20);
         let mut lines = 0;
         while reader.advance()? {
@@ -157,13 +158,12 @@ fn extent_digest(extent: &super::read::ExtentSource) -> Result<(blake3::Hash, u6
 /// Every decision names the digest of the round it stands on; one that the tape does not hold means the tape was cut.
 fn verify_decisions(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
     let dir = layout.own().join("decisions");
-    let Ok(entries) = fs::read_dir(&dir) else { return Ok(()) };
-    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    let Ok(mut paths) = layout.files.list(&dir) else { return Ok(()) };
     paths.sort();
     for path in paths.into_iter().filter(|path| path.extension().is_some_and(|e| e == "jsonl")) {
-        let file =
-            fs::File::open(&path).map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
-        for (number, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let file = layout.files.open(&path, How::Read);
+        let file = file.map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
+        for (number, line) in BufReader::new(Reading::new(file)).split(b'\n').enumerate() {
             let line = line.map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
             report.decisions += 1;
             if let Some(what) = stands_on(&line, rounds) {
@@ -201,7 +201,7 @@ fn stands_on(line: &[u8], rounds: &[Round]) -> Option<String> {
 
 fn verify_snapshots(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
     let dir = layout.snapshots();
-    let headers = Snapshots::new(dir.clone())
+    let headers = Snapshots::new(layout.files.clone(), dir.clone())
         .headers()
         .map_err(|error| OpenError::File { path: dir, what: error.to_string() })?;
     for (path, header) in headers {

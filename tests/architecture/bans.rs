@@ -32,6 +32,14 @@ const BANS: &[Ban] = &[
         example: ("src/cli/serve.rs", "let start = std::time::Instant::now();"),
     },
     Ban {
+        rule: "a disk is reached through files/ only",
+        way_out: "ask the Files of the Layout, so that a simulation sees it too; cli and serve may read what a person names",
+        what: &["fs::", "use std::fs", "OpenOptions", "rustix::fs", "tempfile"],
+        within: |source| !source.test && !matches!(source.module(), "files" | "cli" | "serve"),
+        comments: false,
+        example: ("src/tape/journal.rs", "let file = fs::File::open(path)?;"),
+    },
+    Ban {
         rule: "input is never unwrapped",
         way_out: "make it a value, return an error, or `expect` with the reason why it cannot be",
         what: &[".unwrap()", ".unwrap_unchecked(", ".expect(\"\")"],

@@ -121,5 +121,11 @@ fn round(lines: &[(&'static str, Vec<u8>)], offsets: &mut BTreeMap<&'static str,
             bytes: ExtentBytes::Memory(bytes.into()),
         }
     });
-    RoundSource { round: None, at: None, count: None, extents: extents.collect() }
+    RoundSource {
+        files: runtape::files::Files::machine(),
+        round: None,
+        at: None,
+        count: None,
+        extents: extents.collect(),
+    }
 }

@@ -28,8 +28,8 @@ impl Owner {
         let layout = Layout::new(dir);
         std::fs::create_dir_all(layout.links()).expect("our folder");
         Owner {
-            follower: Follower::new(dir.to_owned(), Some(layout.links()), Vec::new()),
-            journal: Journal::open(&layout.tape(), |_| ()).expect("a new tape"),
+            follower: Follower::new(layout.files.clone(), dir.to_owned(), Some(layout.links()), Vec::new()),
+            journal: Journal::open(&layout.files, &layout.tape(), |_| ()).expect("a new tape"),
             layout,
             intake: Intake::new(Arc::<InForce>::default()),
             read: Vec::new(),

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{layout::Layout, store::atomic};
+use crate::layout::Layout;
 
 /// Where a server is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub fn light(layout: &Layout, listens: SocketAddr) -> io::Result<Lit> {
     file.write_all(b"\n")?;
     file.as_file().sync_all()?;
     file.persist(&path).map_err(|error| error.error)?;
-    atomic::sync_dir(&own)?;
+    layout.files.sync_dir(&own)?;
     Ok(Lit { path, beacon })
 }
 

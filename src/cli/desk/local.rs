@@ -84,8 +84,8 @@ impl Local {
     /// Somebody holds the directory, or the file cannot be written.
     pub fn append(&self, lines: &[String]) -> anyhow::Result<Vec<u64>> {
         let layout = self.events.layout();
-        let _lock = Lock::take(&layout.lock())?;
-        let mut appender = Appender::own(layout.stream(CONTROL_STREAM));
+        let _lock = Lock::take(&layout.files, &layout.lock())?;
+        let mut appender = Appender::own(layout.files.clone(), layout.stream(CONTROL_STREAM));
         let appended = appender.append(lines).and_then(|written| appender.sync().map(|()| written.offsets));
         appended.with_context(|| {
             format!("cannot append to {}; nothing is certain to be in force", appender.path().display())
@@ -115,7 +115,10 @@ impl Local {
 
     fn sources(&self) -> Vec<Source> {
         let layout = self.events.layout();
-        REGISTRY.iter().map(|r| Source { consumer: r.name, path: layout.decisions(r.name) }).collect()
+        REGISTRY
+            .iter()
+            .map(|r| Source { consumer: r.name, files: layout.files.clone(), path: layout.decisions(r.name) })
+            .collect()
     }
 }
 

@@ -181,7 +181,9 @@ impl Way {
         }
         let layout = self.events.layout();
         crate::tape::directory::check_dir(&layout)?;
-        let Some(beacon) = beacon::read(&layout).filter(|_| Lock::is_held(&layout.lock())) else { return Ok(None) };
+        let Some(beacon) = beacon::read(&layout).filter(|_| Lock::is_held(&layout.files, &layout.lock())) else {
+            return Ok(None);
+        };
         let way_out = format!(
             "it holds {} (pid {}): wait for it, or stop it, and the command works in the directory itself",
             layout.dir.display(),

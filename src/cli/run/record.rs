@@ -153,7 +153,7 @@ impl Sink<'_> {
     }
 
     fn spool(&self, lines: &[String]) {
-        let mut appender = Appender::shared(self.layout.stream(self.stream));
+        let mut appender = Appender::shared(self.layout.files.clone(), self.layout.stream(self.stream));
         let appended = appender.append(lines).and_then(|_| appender.sync());
         if let Err(error) = appended {
             lost(lines, &io::Error::new(error.kind(), format!("{}: {error}", appender.path().display())));

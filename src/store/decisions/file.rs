@@ -1,7 +1,10 @@
-use std::{fs::File, io, os::unix::fs::FileExt, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use super::{CHUNK, Source};
-use crate::store::journal::Mark;
+use crate::{
+    files::{File, How, read_exact_at},
+    store::journal::Mark,
+};
 
 /// A decisions file as far as it is whole.
 pub struct Reader {
@@ -13,12 +16,12 @@ pub struct Reader {
 impl Reader {
     /// `None`: this consumer has decided nothing yet.
     pub fn open(source: &Source) -> io::Result<Option<Reader>> {
-        let file = match File::open(&source.path) {
+        let file = match source.files.open(&source.path, How::Read) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let len = file.metadata()?.len();
+        let len = file.about()?.len;
         Ok(Some(Reader { path: source.path.clone(), file, len }))
     }
 
@@ -82,7 +85,7 @@ impl Reader {
     }
 
     fn again(&self) -> io::Result<Reader> {
-        Ok(Reader { path: self.path.clone(), file: self.file.try_clone()?, len: self.len })
+        Ok(Reader { path: self.path.clone(), file: self.file.again()?, len: self.len })
     }
 }
 
@@ -120,7 +123,7 @@ impl Lines {
                 return Ok(None);
             }
             self.buffer.resize(searched + more, 0);
-            self.reader.file.read_exact_at(&mut self.buffer[searched..], end)?;
+            read_exact_at(&*self.reader.file, &mut self.buffer[searched..], end)?;
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{borrow::Cow, fmt, io, path::PathBuf, str::FromStr};
 use serde::Deserialize;
 
 use super::journal::Mark;
+use crate::files::Files;
 use file::{Lines, Reader};
 
 /// Bytes of decisions that one page looks at, at most: a filter that seldom holds gives short pages, not slow ones.
@@ -17,6 +18,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone, Debug)]
 pub struct Source {
     pub consumer: &'static str,
+    pub files: Files,
     pub path: PathBuf,
 }
 

@@ -12,7 +12,7 @@ fn file(dir: &tempfile::TempDir, consumer: &'static str, marks: &[(u64, u32, &st
         );
     }
     std::fs::write(&path, text).expect("a writable directory");
-    Source { consumer, path }
+    Source { consumer, files: Files::machine(), path }
 }
 
 fn places(page: &Page) -> Vec<String> {
@@ -23,7 +23,7 @@ fn three(dir: &tempfile::TempDir) -> Vec<Source> {
     vec![
         file(dir, "z", &[(3, 0, "a", "in"), (3, 1, "b", "in"), (9, 0, "a", "out")]),
         file(dir, "a", &[(1, 0, "a", "in"), (3, 0, "a", "out"), (10, 0, "b", "in")]),
-        Source { consumer: "none", path: dir.path().join("none.jsonl") },
+        Source { consumer: "none", files: Files::machine(), path: dir.path().join("none.jsonl") },
     ]
 }
 
@@ -106,6 +106,7 @@ fn damage_is_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("x.jsonl");
     std::fs::write(&path, "\0\0\0\n").expect("a writable directory");
-    let error = page(&[Source { consumer: "x", path }], &Filter::default(), None, 1).expect_err("damage");
+    let error = page(&[Source { consumer: "x", files: Files::machine(), path }], &Filter::default(), None, 1)
+        .expect_err("damage");
     assert!(error.to_string().contains("x.jsonl holds no decision at byte 0"), "{error}");
 }
