@@ -1,5 +1,7 @@
 //! One binary for all integration tests: one link, and helpers shared by all.
 
+/// Alerts on their way to people, through the real programs.
+mod alerting;
 /// The API over real sockets.
 mod api;
 /// The house as `src/lib.rs` describes it.
@@ -20,6 +22,8 @@ mod desk;
 mod docs;
 /// The output for every sample, kept as files.
 mod golden;
+/// The dashboards, asked of a real Prometheus.
+mod grafana;
 /// The server over real sockets.
 mod http;
 /// What other programs recorded.

@@ -3,14 +3,17 @@
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::Write,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
-    time::Duration,
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
+
+/// A Prometheus and what it answers.
+mod running;
+
+pub use running::{Prometheus, encoded, free_address};
 
 use crate::{
     golden::samples,
@@ -34,14 +37,14 @@ pub fn tool(name: &str) -> Option<PathBuf> {
     missing(&format!("{name} is not installed"))
 }
 
-fn missing<T>(why: &str) -> Option<T> {
+pub fn missing<T>(why: &str) -> Option<T> {
     assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{why}, and CI=true");
     eprintln!("left out: {why}");
     None
 }
 
 /// A Python that has the parser: what `RUNTAPE_PYTHON` names, the machine's, or one made below `target`.
-fn python() -> Option<PathBuf> {
+pub fn python() -> Option<PathBuf> {
     let has_parser = |python: &Path| {
         let mut import = Command::new(python);
         let import = import.args(["-c", "import prometheus_client.openmetrics.parser"]);
@@ -168,65 +171,6 @@ fn judge(name: &str, parsed: &Value, events: &Events) {
     }
 }
 
-/// A Prometheus of its own, killed with its value.
-struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn scraping(program: &Path, target: SocketAddr) -> Prometheus {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let config = format!(
-            "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\nscrape_configs:\n  - job_name: runtape\n    static_configs:\n      - targets: ['{target}']\n"
-        );
-        fs::write(dir.path().join("prometheus.yml"), config).expect("a writable directory");
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.expect("a free port");
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=exemplar-storage", "--log.level=error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("Prometheus starts");
-        Prometheus { child, address, _dir: dir }
-    }
-
-    /// What its HTTP API answers as `data`, once it does.
-    fn ask(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        // 1.0, so that the answer is not chunked.
-        write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let value: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
-        (value["status"] == "success").then(|| value["data"].clone())
-    }
-
-    /// The value of an instant query with one result.
-    fn value(&self, query: &str) -> Option<f64> {
-        let data = self.ask(&format!("/api/v1/query?query={}", encoded(query)))?;
-        let [result] = data["result"].as_array()?.as_slice() else { return None };
-        result["value"][1].as_str()?.parse().ok()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
-}
-
 #[test]
 fn prometheus_scrapes_stores_and_answers() {
     let Some(program) = tool("prometheus") else { return };
@@ -235,7 +179,7 @@ fn prometheus_scrapes_stores_and_answers() {
     events.append("hostile", hostile + "\n");
     let server = Server::start(events.path(), &[]);
     server.ready();
-    let prometheus = Prometheus::scraping(&program, server.address);
+    let prometheus = Prometheus::scraping(&program, server.address, "");
     wait_until("the target is up", || prometheus.value("up{job=\"runtape\"}") == Some(1.0));
     let state = events.replay();
     for (agent, row) in state["agents"].as_object().expect("rows") {

@@ -25,7 +25,7 @@ pub struct Account {
 /// A day's budget and what is kept back of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
-    daily: i128,
+    pub daily: i128,
     buffer: i128,
 }
 

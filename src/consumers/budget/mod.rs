@@ -46,6 +46,7 @@ pub struct Budget {
 
 const REMAINING: usize = 0;
 const RESERVED: usize = 1;
+const DAILY: usize = 2;
 
 const UNSETTLED: &str = "settled, released, expired or never granted: nothing is to be done";
 
@@ -62,6 +63,11 @@ impl Consumer for Budget {
             "budget_reserved_usd",
             MetricType::Gauge,
             "What is reserved and not yet settled in US dollars: of an agent with a budget of its own, without label of the fleet.",
+        ),
+        Family::new(
+            "budget_daily_usd",
+            MetricType::Gauge,
+            "The budget of a day in US dollars: of an agent with one of its own, without label of the fleet.",
         ),
     ];
 
@@ -108,6 +114,7 @@ impl Consumer for Budget {
         let account = self.account(subject).filter(|account| account.limit.is_some());
         out.maybe(REMAINING, account.and_then(|account| account.remaining(self.today)).map(money::to_usd));
         out.maybe(RESERVED, account.map(|account| money::to_usd(account.reserved)));
+        out.maybe(DAILY, account.and_then(|account| account.limit.as_ref()).map(|limit| money::to_usd(limit.daily)));
     }
 
     fn row(&self, subject: Subject, out: &mut Row) {
