@@ -8,7 +8,20 @@ pub const USD: i128 = 1_000_000_000;
 /// Nano-USD of an amount in USD, rounded half to even from the shortest decimal that gives the same number. 0 for
 /// what is not finite; beyond i128, its end.
 pub fn nano_usd(usd: f64) -> i128 {
-    Decimal::shortest(usd).scaled(9)
+    near(usd).unwrap_or_else(|| Decimal::shortest(usd).scaled(9))
+}
+
+/// The same where it is plain from the product.
+///
+/// The shortest decimal lies within half a unit of the last place of the number, and so does the product of its own
+/// exact value: below 2^42 nano-USD both together are off by less than 2^-9. What is farther than that from the middle
+/// between two integers is rounded to the same one.
+fn near(usd: f64) -> Option<i128> {
+    const MOST: f64 = (1_u64 << 42) as f64;
+    const CLEAR: f64 = 0.5 - 1.0 / 512.0;
+    let nano = usd * USD as f64;
+    let rounded = nano.round_ties_even();
+    (nano.abs() < MOST && (nano - rounded).abs() < CLEAR).then_some(rounded as i128)
 }
 
 /// Nano-USD of tokens at prices in USD per million: the sum over the parts, rounded once, half to even. A price stands
@@ -59,6 +72,17 @@ fn product(tokens: u64, usd_per_million: f64) -> (i128, i128) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_plain_from_the_product_is_right(bits: u64, nano in -1e13..1e13_f64, ten_thousandths: i32) {
+            for usd in [f64::from_bits(bits), nano / 1e9, nano, f64::from(ten_thousandths) / 1e4 * 2.5 + 0.5e-9] {
+                prop_assume!(usd.is_finite());
+                prop_assert_eq!(nano_usd(usd), Decimal::shortest(usd).scaled(9), "{}", usd);
+            }
+        }
+    }
 
     #[test]
     fn amounts_round_half_to_even_from_the_shortest_decimal() {

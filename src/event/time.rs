@@ -2,6 +2,9 @@ use chrono::{DateTime, NaiveDate, SecondsFormat};
 
 use super::decimal::Decimal;
 
+/// Times as programs write them, in one pass.
+mod fast;
+
 /// Unix time in nanoseconds, UTC. i64 reaches from 1677 to 2262.
 pub type Nanos = i64;
 
@@ -36,7 +39,9 @@ impl Stamp {
 
     /// Of an RFC 3339 text.
     pub fn of_text(text: &str) -> Stamp {
-        rfc3339(text.as_bytes()).map_or(Stamp::Unusable, Stamp::usable)
+        let text = text.as_bytes();
+        let nanos = fast::rfc3339(text).map(i128::from).or_else(|| rfc3339(text));
+        nanos.map_or(Stamp::Unusable, Stamp::usable)
     }
 
     /// Of an integer: Unix seconds; above 1e11 milliseconds, above 1e14 microseconds, above 1e17 nanoseconds. Exact.

@@ -1,13 +1,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::{Direction, Stamp, time};
+use crate::event::{Direction, Reason, Stamp, time};
 
 const MAX: usize = 1 << 20;
 
 /// A decoded line in words: its kind, then every field it has, in the order of the struct; or its fault.
 fn shown(bytes: &[u8]) -> String {
-    match decode(bytes, MAX) {
+    let decoded = decode(bytes, MAX);
+    assert_eq!(decoded, reference::decode(bytes, MAX), "{}", String::from_utf8_lossy(bytes));
+    match decoded {
         Err(Malformed { reason, detail }) => format!("{}: {detail}", reason.name()),
         Ok(line) => {
             let mut words = vec![line.kind.map_or("unknown", |kind| kind.name()).to_owned()];

@@ -1,0 +1,169 @@
+use proptest::prelude::*;
+
+use super::{decode, fast, reference};
+use crate::event::fields::TABLE;
+
+const MAX: usize = 400;
+
+/// Both decoders must say the same, to the bit.
+#[track_caller]
+fn agree(line: &[u8]) {
+    let (fast, plain) = (decode(line, MAX), reference::decode(line, MAX));
+    assert_eq!(fast, plain, "{}", String::from_utf8_lossy(line));
+    // Equal numbers may differ in the sign of zero, which the text shows.
+    assert_eq!(format!("{fast:?}"), format!("{plain:?}"), "{}", String::from_utf8_lossy(line));
+}
+
+/// Values of every shape, right and wrong, for whichever field they land on.
+const VALUES: &[&str] = &[
+    "null",
+    "true",
+    "false",
+    "0",
+    "-0",
+    "-0.0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "01",
+    "1.",
+    ".5",
+    "1.5",
+    "-1.5",
+    "1e2",
+    "1e-7",
+    "1E+2",
+    "0.5953885464771751",
+    "17.953885464771752",
+    "-0.00000000001234567",
+    "9007199254740992",
+    "9007199254740993",
+    "9007199254740993.0",
+    "1e17",
+    "1e400",
+    "-1e400",
+    "4.9e-324",
+    "123456789012345678",
+    "1234567890123456789",
+    "18446744073709551616",
+    "1772409600",
+    "1772409600123",
+    "1772409600.5",
+    "\"\"",
+    "\"a\"",
+    "\"LONG\"",
+    "\"short\"",
+    "\"BUY\"",
+    "\"run\"",
+    "\"alpha\"",
+    "\"pnl\"",
+    "\"price\"",
+    "\"command\"",
+    "\"check\"",
+    "\"weather\"",
+    "\"\\u0041\"",
+    "\"\\ud800\"",
+    "\"\u{e9}\"",
+    "\"\u{7f}\"",
+    "\"a\tb\"",
+    "\"2026-03-01T00:00:00Z\"",
+    "\"2026-02-30T00:00:00+00:00\"",
+    "\"2026-03-01T00:00:00.035414+05:30\"",
+    "\"2026-03-01 00:00:00\"",
+    "[]",
+    "[1]",
+    "{}",
+    "{\"a\":1}",
+    "nul",
+    "tru",
+    "\"open",
+];
+
+fn key() -> impl Strategy<Value = String> {
+    let ours = (0..TABLE.len()).prop_map(|row| TABLE[row].name.to_owned());
+    let others = prop::sample::select(&["x", "y", "", "Agent", "agen", "\\u0061gent", "\u{e9}"][..]);
+    prop_oneof![8 => ours, 1 => others.prop_map(str::to_owned)]
+}
+
+/// Names too long, and numbers and times of every length.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        6 => prop::sample::select(VALUES).prop_map(str::to_owned),
+        1 => (126..131_usize).prop_map(|length| format!("\"{}\"", "n".repeat(length))),
+        2 => "-?[0-9]{1,20}(\\.[0-9]{1,20})?(e-?[0-9]{1,3})?",
+        1 => any::<f64>().prop_map(|x| format!("{x:?}")),
+        1 => "\"20[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,10})?(Z|[+-]0[0-9]:[0-5]0)?\"",
+    ]
+}
+
+/// A field with a value that it mostly accepts, so that whole lines are good.
+fn good() -> impl Strategy<Value = (String, String)> {
+    let text =
+        |key: &'static str, pattern: &'static str| pattern.prop_map(move |value| (key.to_owned(), value)).boxed();
+    prop_oneof![
+        text("kind", "\"(run|alpha|pnl|price)\""),
+        text("ts", "\"2026-0[1-9]-[12][0-9]T1[0-9]:[0-5][0-9]:00\\.[0-9]{3}(Z|\\+00:00)\""),
+        text("run_id", "\"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-8[0-9a-f]{3}-[0-9a-f]{12}\""),
+        text("symbol", "\"[ -!#-\\[\\]-~]{1,12}\""),
+        text("agent", "\"[a-z]{1,9}\""),
+        text("latency_ms", "[1-9][0-9]{0,4}(\\.[0-9]{1,17})?"),
+        text("tokens_in", "[1-9][0-9]{0,6}(\\.0)?"),
+        text("cost_usd", "0\\.[0-9]{1,9}"),
+        text("errors", "0|1|true|false"),
+        text("reward", "-?[0-9]\\.[0-9]{1,17}"),
+        text("realized_pnl_bps", "-?[1-9][0-9]{0,3}(\\.[0-9]{1,6})?"),
+        text("score_final", "-?0\\.[0-9]{1,4}"),
+        text("direction", "\"(LONG|SHORT|FLAT|long|BUY)\""),
+        text("regime", "\"[a-z ]{0,8}\""),
+        text("v", "1|2|3"),
+        text("note", "null|true|-?[0-9]{1,3}|\"[a-z]{0,40}\""),
+    ]
+}
+
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let pair = prop_oneof![12 => good(), 1 => (key(), value())];
+    let gap = || prop::sample::select(&["", "", "", "", " ", "  ", "\t"][..]);
+    let pairs = prop::collection::vec((pair, gap(), gap()), 0..11);
+    (pairs, gap(), prop::sample::select(&["", "", "", "\r", " ", "x", "{}"][..])).prop_map(|(pairs, lead, tail)| {
+        let mut line = format!("{lead}{{");
+        for (at, ((key, value), before, after)) in pairs.iter().enumerate() {
+            let comma = if at == 0 { "" } else { "," };
+            line.push_str(&format!("{comma}{before}\"{key}\"{after}:{before}{value}{after}"));
+        }
+        line.push('}');
+        line.push_str(tail);
+        line.into_bytes()
+    })
+}
+
+proptest! {
+    #[test]
+    fn on_lines_of_every_kind(line in line()) {
+        agree(&line);
+    }
+
+    #[test]
+    fn on_damaged_lines(line in line(), at in any::<prop::sample::Index>(), byte: u8, cut in any::<prop::sample::Index>()) {
+        let mut line = line;
+        let place = at.index(line.len());
+        line[place] = byte;
+        agree(&line);
+        line.truncate(cut.index(line.len() + 1));
+        agree(&line);
+    }
+}
+
+#[test]
+fn lines_as_programs_write_them_need_no_reference() {
+    for line in [
+        r#"{"kind":"run","run_id":"r","agent":"a","ts":"2026-01-01T00:00:00.035414+00:00","latency_ms":509.218,"tokens_in":5156,"tokens_out":1150,"cost_usd":0.032718,"errors":0,"reward":-0.5953885464771751}"#,
+        r#"{"kind": "alpha", "run_id": "r", "agent": "a", "ts": 1772409600.25, "symbol": "X", "direction": "LONG", "score_final": 0.5, "regime": "calm"}"#,
+        r#"{"run_id":"r","realized_pnl_bps":-3}"#,
+        r#"{"v":2,"agent":"a","reward":1e-3,"model":"m","extra":null,"more":[1]}"#,
+    ] {
+        let nested = line.contains('[');
+        assert_eq!(fast::decode(line.as_bytes(), MAX).is_none(), nested, "{line}");
+        agree(line.as_bytes());
+    }
+}
