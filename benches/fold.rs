@@ -59,7 +59,7 @@ fn whole(c: &mut Criterion) {
     group.throughput(Throughput::Elements(LINES as u64));
     group.bench_function("one stream, all consumers", |b| {
         b.iter(|| {
-            let replayed = replay::replay(&directory, REGISTRY, None, Until::End, |_, _, _| {});
+            let replayed = replay::replay(&directory, REGISTRY, None, Until::End, 1, |_, _| {});
             black_box(replayed.map(|replayed| replayed.decisions).ok())
         });
     });

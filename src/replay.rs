@@ -11,6 +11,9 @@ use crate::{
     tape::{Directory, ReadError, TapeError, Until, read_round},
 };
 
+/// The same loop with its parts on threads of their own.
+mod threads;
+
 /// A replay could not be finished.
 #[derive(Debug, Error)]
 pub enum ReplayError {
@@ -29,7 +32,7 @@ pub struct Replayed {
 }
 
 /// Folds a directory from position 0 with fresh consumers, under the policies of its tape or under one that replaces
-/// them all; each batch and its decisions go to `sink`.
+/// them all; each batch and its decisions go to `sink`. The result is the same on any number of threads.
 ///
 /// # Errors
 /// The history cannot be read as it was sealed.
@@ -38,10 +41,11 @@ pub fn replay(
     registry: &[Registration],
     replaced: Option<Arc<InForce>>,
     until: Until,
-    sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
+    threads: usize,
+    sink: impl FnMut(&Batch, Vec<Emitted>),
 ) -> Result<Replayed, ReplayError> {
     let intake = replaced.map_or_else(|| Intake::new(Arc::default()), Intake::fixed);
-    replay_through(directory, registry, intake, until, sink)
+    replay_through(directory, registry, intake, until, threads, sink)
 }
 
 /// The same through an intake that was prepared, to say where lines of certain streams came to stand.
@@ -53,19 +57,34 @@ pub fn replay_through(
     registry: &[Registration],
     mut intake: Intake,
     until: Until,
-    mut sink: impl FnMut(&Batch, Vec<Emitted>, &Engine),
+    threads: usize,
+    mut sink: impl FnMut(&Batch, Vec<Emitted>),
 ) -> Result<Replayed, ReplayError> {
     let mut engine = Engine::new(registry);
     let mut decisions = 0;
+    let mut take = |batch: &Batch, emitted: Vec<Emitted>| {
+        decisions += emitted.len() as u64;
+        sink(batch, emitted);
+    };
+    if threads > 1 {
+        (engine, intake) = threads::fold(directory, engine, intake, until, threads, &mut take)?;
+    } else {
+        read(directory, &mut intake, until, &mut |batch| take(&batch, engine.step(&batch)))?;
+    }
+    Ok(Replayed { engine, intake, decisions })
+}
+
+/// Hands on what a directory holds, batch by batch.
+fn read(
+    directory: &Directory,
+    intake: &mut Intake,
+    until: Until,
+    sink: &mut dyn FnMut(Batch),
+) -> Result<(), ReplayError> {
     for source in directory.rounds(0)? {
-        let done = read_round(&source?, &mut intake, until, &mut |batch| {
-            let emitted = engine.step(&batch);
-            decisions += emitted.len() as u64;
-            sink(&batch, emitted, &engine);
-        })?;
-        if !done {
+        if !read_round(&source?, intake, until, sink)? {
             break;
         }
     }
-    Ok(Replayed { engine, intake, decisions })
+    Ok(())
 }

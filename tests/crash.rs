@@ -210,7 +210,7 @@ impl Stage {
         let layout = Layout::new(events.path());
         let directory = Directory::open(layout.clone(), Some(Clock::system().now())).expect("a directory");
         let mut want: BTreeMap<String, Vec<DecisionLine>> = BTreeMap::new();
-        replay(&directory, registry, None, Until::End, |_, emitted, _| {
+        replay(&directory, registry, None, Until::End, 1, |_, emitted| {
             for decision in emitted {
                 let line = decision.line();
                 want.entry(line.consumer.clone()).or_default().push(line);

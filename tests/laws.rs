@@ -4,6 +4,8 @@
 mod control;
 /// Logs that somebody might write.
 mod logs;
+/// Replays on several threads.
+mod threads;
 
 use std::{collections::BTreeMap, sync::Arc, thread};
 

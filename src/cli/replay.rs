@@ -28,6 +28,9 @@ pub struct Replay {
     /// Stop at a position (lines before it are applied) or a time (up to the first line later than it)
     #[arg(long, value_name = "POSITION|TIME")]
     at: Option<String>,
+    /// Threads to use; by default as many as there are processors. The result is the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
     /// Print the decisions instead of the state
     #[arg(long)]
     decisions: bool,
@@ -41,10 +44,11 @@ impl Replay {
         let until = self.at.as_deref().map_or(Ok(Until::End), moment)?;
         let policy = reading::policy(self.policy.as_ref())?;
         let directory = reading::open(&self.events)?;
+        let threads = self.threads.map_or_else(processors, usize::from);
         let mut out = reading::stdout();
         let bar = Progress::new(None, "replaying", false);
         let mut written = Ok(());
-        let replayed = replay(&directory, REGISTRY, policy, until, |batch, emitted, _| {
+        let replayed = replay(&directory, REGISTRY, policy, until, threads, |batch, emitted| {
             bar.inc(batch.next - batch.first);
             if self.decisions && written.is_ok() {
                 written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line()));
@@ -117,6 +121,11 @@ impl Replay {
         writeln!(out, "position {}  lines: {}", state["position"], lines.join(", "))?;
         writeln!(out, "decisions {}  state {}", state["decisions"], state["state_hash"].as_str().unwrap_or("-"))
     }
+}
+
+/// How many threads run at once on this machine.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A position, or a time.

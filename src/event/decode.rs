@@ -14,10 +14,11 @@ pub use reference::DEPTH_MAX;
 /// [`reference::decode`] is the last word. Lines as programs write them get the same answer in one pass; whatever is
 /// unusual about a line, and every fault, is left to the reference.
 pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
-    match fast::decode(bytes, line_bytes_max) {
-        Some(line) => Ok(line),
-        None => reference::decode(bytes, line_bytes_max),
+    let mut line = Line::default();
+    if fast::decode(bytes, line_bytes_max, &mut line).is_some() {
+        return Ok(line);
     }
+    reference::decode(bytes, line_bytes_max)
 }
 
 /// Both decoders on lines made to part them.

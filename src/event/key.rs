@@ -46,21 +46,33 @@ fn hashed(parts: &[&[u8]]) -> Key {
 
 /// The bits of `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` in lower case. Other spellings are other names.
 fn uuid_bits(text: &[u8]) -> Option<u128> {
-    if text.len() != 36 {
+    let text: &[u8; 36] = text.try_into().ok()?;
+    if [8, 13, 18, 23].into_iter().any(|i| text[i] != b'-') {
         return None;
     }
-    let mut bits = 0;
-    for (i, &byte) in text.iter().enumerate() {
-        let nibble = match (i, byte) {
-            (8 | 13 | 18 | 23, b'-') => continue,
-            (8 | 13 | 18 | 23, _) => return None,
-            (_, b'0'..=b'9') => byte - b'0',
-            (_, b'a'..=b'f') => byte - b'a' + 10,
-            _ => return None,
-        };
-        bits = bits << 4 | u128::from(nibble);
+    let eight = |a: usize, b: usize| {
+        let mut digits = [0; 8];
+        digits[..4].copy_from_slice(&text[a..a + 4]);
+        digits[4..].copy_from_slice(&text[b..b + 4]);
+        hex(digits).map(u128::from)
+    };
+    Some(eight(0, 4)? << 96 | eight(9, 14)? << 64 | eight(19, 24)? << 32 | eight(28, 32)?)
+}
+
+/// The number that eight hexadecimal digits in lower case are: all nibbles at once, then put together by twos.
+fn hex(digits: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let word = u64::from_be_bytes(digits);
+    let letters = word >> 6 & ONES;
+    let nibbles = (word & ONES * 0x0f) + letters * 9;
+    // Right digits are those that come back, with letters from ten on and nothing beyond fifteen.
+    let back = nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
+    if back != word || nibbles & ONES * 0xf0 != 0 || (nibbles + ONES * 6) >> 4 & ONES != letters {
+        return None;
     }
-    Some(bits)
+    let pairs = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
+    Some((fours | fours >> 16) as u32)
 }
 
 /// As a UUID: the name itself where the name is one.
@@ -115,6 +127,20 @@ mod tests {
         for (i, other) in others.iter().enumerate() {
             assert_eq!(Key::of(other).0 & VARIANT, VARIANT, "{other} is hashed");
             assert!(others[..i].iter().all(|earlier| Key::of(earlier) != Key::of(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn eight_digits_are_what_std_reads() {
+        assert_eq!((hex(*b"0123cdef"), hex(*b"ffffffff")), (Some(0x0123_cdef), Some(u32::MAX)));
+        for place in 0..8 {
+            for byte in 0..=u8::MAX {
+                let mut digits = *b"0a9f1c5e";
+                digits[place] = byte;
+                let lower = !byte.is_ascii_uppercase() && byte.is_ascii_hexdigit();
+                let text = std::str::from_utf8(&digits).ok().filter(|_| lower);
+                assert_eq!(hex(digits), text.and_then(|text| u32::from_str_radix(text, 16).ok()), "{digits:?}");
+            }
         }
     }
 

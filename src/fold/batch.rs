@@ -210,6 +210,9 @@ pub struct Batch {
 impl Batch {
     /// The policy in force at one of its positions.
     pub fn policy_at(&self, position: u64) -> &Arc<InForce> {
+        if let [(_, only)] = &self.policies[..] {
+            return only;
+        }
         let later = self.policies.iter().skip(1).take_while(|(from, _)| *from <= position);
         &later.last().unwrap_or(&self.policies[0]).1
     }

@@ -25,9 +25,35 @@ impl Registration {
     }
 }
 
+/// What the consumers concluded of a batch so far, in list order.
+#[derive(Default)]
+pub struct Said(Vec<(&'static str, Vec<Emitted>)>);
+
+impl Said {
+    /// All decisions, ordered by position, then list order, then ordinal.
+    pub fn all(self) -> Vec<Emitted> {
+        let mut all: Vec<Emitted> = self.0.into_iter().flat_map(|(_, list)| list).collect();
+        all.sort_by_key(|emitted| emitted.decision.cause);
+        all
+    }
+}
+
+/// Some of the consumers, which stand together in the list.
+pub type Group = Vec<Box<dyn Slot>>;
+
+/// Lets a group fold a batch and hear what was said of it by those before; adds what it says itself.
+pub fn step(group: &mut Group, batch: &Batch, said: &mut Said) {
+    for slot in group {
+        let heard: Vec<&[Emitted]> =
+            said.0.iter().filter(|(name, _)| slot.hears().contains(name)).map(|(_, list)| list.as_slice()).collect();
+        let emitted = slot.step(batch, &heard);
+        said.0.push((slot.name(), emitted));
+    }
+}
+
 /// Every consumer of a list, stepped together: the fold of replay, verify, tests and benches.
 pub struct Engine {
-    slots: Vec<Box<dyn Slot>>,
+    slots: Group,
 }
 
 impl Engine {
@@ -42,19 +68,26 @@ impl Engine {
 
     /// Folds a batch; returns its decisions ordered by position, then list order, then ordinal.
     pub fn step(&mut self, batch: &Batch) -> Vec<Emitted> {
-        let mut voices: Vec<(&'static str, Vec<Emitted>)> = Vec::with_capacity(self.slots.len());
-        for slot in &mut self.slots {
-            let heard: Vec<&[Emitted]> = voices
-                .iter()
-                .filter(|(name, _)| slot.hears().contains(name))
-                .map(|(_, list)| list.as_slice())
-                .collect();
-            let emitted = slot.step(batch, &heard);
-            voices.push((slot.name(), emitted));
+        let mut said = Said::default();
+        step(&mut self.slots, batch, &mut said);
+        said.all()
+    }
+
+    /// Its consumers in so many groups of about the same number, at most one each, in list order.
+    pub fn into_groups(self, groups: usize) -> Vec<Group> {
+        let (mut left, mut slots) = (groups.clamp(1, self.slots.len().max(1)), self.slots.into_iter());
+        let mut list = Vec::with_capacity(left);
+        while left > 0 {
+            let share = slots.len().div_ceil(left);
+            list.push(slots.by_ref().take(share).collect());
+            left -= 1;
         }
-        let mut all: Vec<Emitted> = voices.into_iter().flat_map(|(_, list)| list).collect();
-        all.sort_by_key(|emitted| emitted.decision.cause);
-        all
+        list
+    }
+
+    /// The same consumers together again.
+    pub fn of_groups(groups: Vec<Group>) -> Engine {
+        Engine { slots: groups.into_iter().flatten().collect() }
     }
 
     /// BLAKE3 over the name, version, position and state of every consumer: equal folds have equal hashes.

@@ -202,13 +202,13 @@ impl Intake {
         position: u64,
         batch: &mut Batch,
     ) -> Outcome {
-        let (line, policy) = match line.and_then(|line| control::whole(line, &place.stream)) {
-            Ok(whole) => whole,
-            Err(why) => {
-                self.state.lines.malformed(why.reason);
-                batch.rejects.push(Reject { position, place: place.clone(), why });
-                return Outcome::Malformed;
-            }
+        let line = match line {
+            Ok(line) => line,
+            Err(why) => return self.reject(why, place, position, batch),
+        };
+        let policy = match control::fault_or_policy(&line, &place.stream) {
+            Ok(policy) => policy,
+            Err(why) => return self.reject(why, place, position, batch),
         };
         let outcome = self.outcome(&line, &place.stream);
         if outcome == Outcome::Duplicate {
@@ -225,6 +225,12 @@ impl Intake {
             _ => {}
         }
         outcome
+    }
+
+    fn reject(&mut self, why: Malformed, place: &Place, position: u64, batch: &mut Batch) -> Outcome {
+        self.state.lines.malformed(why.reason);
+        batch.rejects.push(Reject { position, place: place.clone(), why });
+        Outcome::Malformed
     }
 
     fn outcome(&mut self, line: &Line, stream: &str) -> Outcome {
@@ -268,7 +274,10 @@ impl Intake {
         };
         let run = line.run_id.as_deref().map(Key::of);
         let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
-        let strategy = named.or_else(|| run.and_then(|run| self.state.join.owner(run)?.strategy));
+        let owner = Owner { agent, strategy: named };
+        let horizon = self.policy.policy.limits.join_runs;
+        let claim = run.map(|run| (run, self.state.join.claim(run, owner, horizon)));
+        let strategy = named.or_else(|| claim?.1?.strategy);
         let body = match line.kind {
             Some(Kind::Run) => Body::Run(bodies::run(line, &self.policy.policy, time, batch)),
             _ => Body::Alpha(bodies::alpha(line, batch)),
@@ -276,9 +285,7 @@ impl Intake {
         let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
         let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
         self.push(event, position, batch);
-        let Some(run) = run else { return };
-        let owner = Owner { agent, strategy: named };
-        if self.state.join.claim(run, owner, self.policy.policy.limits.join_runs) {
+        if let Some((run, None)) = claim {
             for pnl in self.state.join.release(run) {
                 self.released_pnl(pnl, owner, position, batch);
             }

@@ -4,7 +4,10 @@ use foldhash::HashMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::event::{Key, Nanos};
+use crate::{
+    event::{Key, Nanos},
+    stats::Places,
+};
 
 /// Whose run it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,8 +35,11 @@ pub struct Waiting {
 #[derive(Debug, Default, Deserialize)]
 #[serde(from = "Saved")]
 pub struct Join {
-    order: VecDeque<Key>,
-    owners: HashMap<Key, Owner>,
+    owners: VecDeque<(Key, Owner)>,
+    /// Number of an owner by run.
+    places: Places,
+    /// Number of the oldest owner; the others have the numbers after it.
+    first: u32,
     waiting: BTreeMap<u64, Waiting>,
     by_run: HashMap<Key, Vec<u64>>,
     arrivals: u64,
@@ -50,24 +56,37 @@ struct Saved {
 
 impl Join {
     pub fn owner(&self, run: Key) -> Option<Owner> {
-        self.owners.get(&run).copied()
+        self.owners.get(self.place_of(run)?).map(|(_, owner)| *owner)
+    }
+
+    fn place_of(&self, run: Key) -> Option<usize> {
+        let place = |number: u32| number.wrapping_sub(self.first) as usize;
+        let has_it = |number| self.owners.get(place(number)).is_some_and(|(of, _)| *of == run);
+        self.places.find(&run, has_it).map(place)
     }
 
     /// Claims a run for its first named agent; a later line may still name the strategy the first one left out.
-    /// Returns whether this line claimed it.
-    pub fn claim(&mut self, run: Key, owner: Owner, horizon: usize) -> bool {
-        if let Some(known) = self.owners.get_mut(&run) {
+    /// Returns whose it was before this line.
+    pub fn claim(&mut self, run: Key, owner: Owner, horizon: usize) -> Option<Owner> {
+        if let Some(place) = self.place_of(run) {
+            let (_, known) = self.owners.get_mut(place)?;
+            let before = *known;
             known.strategy = known.strategy.or(owner.strategy);
-            return false;
+            return Some(before);
         }
-        self.owners.insert(run, owner);
-        self.order.push_back(run);
-        while self.order.len() > horizon {
-            if let Some(old) = self.order.pop_front() {
-                self.owners.remove(&old);
+        self.append(run, owner);
+        while self.owners.len() > horizon {
+            if let Some((old, _)) = self.owners.pop_front() {
+                self.places.remove(&old, self.first);
+                self.first = self.first.wrapping_add(1);
             }
         }
-        true
+        None
+    }
+
+    fn append(&mut self, run: Key, owner: Owner) {
+        self.places.insert(&run, self.first.wrapping_add(self.owners.len() as u32));
+        self.owners.push_back((run, owner));
     }
 
     /// Keeps a PnL until its run is claimed; past the limit the oldest is dropped, and counted.
@@ -89,6 +108,9 @@ impl Join {
 
     /// The PnL that waited for a run, in order of arrival.
     pub fn release(&mut self, run: Key) -> Vec<Waiting> {
+        if self.by_run.is_empty() {
+            return Vec::new();
+        }
         let arrivals = self.by_run.remove(&run).unwrap_or_default();
         arrivals.iter().filter_map(|arrival| self.waiting.remove(arrival)).collect()
     }
@@ -106,8 +128,7 @@ impl From<Saved> for Join {
     fn from(saved: Saved) -> Self {
         let mut join = Join { dropped: saved.dropped, ..Join::default() };
         for (run, owner) in saved.owners {
-            join.order.push_back(run);
-            join.owners.insert(run, owner);
+            join.append(run, owner);
         }
         for pnl in saved.waiting {
             join.wait(pnl, usize::MAX);
@@ -118,9 +139,8 @@ impl From<Saved> for Join {
 
 impl Serialize for Join {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let owners = self.order.iter().filter_map(|run| self.owners.get(run).map(|owner| (*run, *owner)));
         let saved = Saved {
-            owners: owners.collect(),
+            owners: self.owners.iter().copied().collect(),
             waiting: self.waiting.values().cloned().collect(),
             dropped: self.dropped,
         };

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,22 +71,26 @@ impl Oddity {
 }
 
 /// What intake counted, by stream, outcome, oddity and reason.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Lines {
-    streams: BTreeMap<Arc<str>, [u64; Outcome::COUNT]>,
+    /// Streams by name.
+    streams: Vec<(Arc<str>, [u64; Outcome::COUNT])>,
+    /// The stream of the last line, which is mostly that of the next.
+    #[serde(skip)]
+    last: usize,
     oddities: [u64; Oddity::ALL.len()],
     malformed: [u64; Reason::ALL.len()],
 }
 
 impl Lines {
     pub(super) fn count(&mut self, stream: &Arc<str>, outcome: Outcome) {
-        if let Some(counts) = self.streams.get_mut(stream) {
-            counts[outcome.index()] += 1;
-        } else {
-            let mut counts = [0; Outcome::COUNT];
-            counts[outcome.index()] = 1;
-            self.streams.insert(stream.clone(), counts);
+        if self.streams.get(self.last).is_none_or(|(name, _)| name != stream) {
+            self.last = self.streams.binary_search_by(|(name, _)| name.cmp(stream)).unwrap_or_else(|place| {
+                self.streams.insert(place, (stream.clone(), [0; Outcome::COUNT]));
+                place
+            });
         }
+        self.streams[self.last].1[outcome.index()] += 1;
     }
 
     pub(super) fn odd(&mut self, oddity: Oddity) {
@@ -99,7 +103,7 @@ impl Lines {
 
     /// Lines of one outcome over all streams.
     pub fn total(&self, outcome: Outcome) -> u64 {
-        self.streams.values().map(|counts| counts[outcome.index()]).sum()
+        self.streams.iter().map(|(_, counts)| counts[outcome.index()]).sum()
     }
 
     /// Lines by stream and outcome, streams by name.

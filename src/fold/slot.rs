@@ -136,7 +136,7 @@ impl<C: Consumer> Slot for Held<C> {
         let due = self.position..batch.next;
         let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| within(list, &due)).collect();
         while let Some(position) = next_position(entries, &voices) {
-            let here = entries.partition_point(|entry| entry.position == position);
+            let here = entries.iter().take_while(|entry| entry.position == position).count();
             let (now, later) = entries.split_at(here);
             entries = later;
             self.fold_position(batch, position, now, &mut voices, &mut emitted);
@@ -205,8 +205,8 @@ impl<C: Consumer> Held<C> {
         let at = At { position, tape_time, now, batch, in_force, subjects: &self.subjects };
         for entry in entries {
             self.consumer.apply(&at, &entry.event, out);
-            out.touched.extend(entry.event.agent.map(Subject::Agent));
-            out.touched.extend(entry.event.strategy.map(Subject::Strategy));
+            self.touched.extend(entry.event.agent.map(Subject::Agent));
+            self.touched.extend(entry.event.strategy.map(Subject::Strategy));
         }
         for voice in voices.iter_mut() {
             while let Some((first, rest)) = voice.split_first().filter(|(e, _)| e.decision.cause == position) {
@@ -214,8 +214,14 @@ impl<C: Consumer> Held<C> {
                 *voice = rest;
             }
         }
-        self.touched.extend(out.touched.drain(..));
         self.everyone |= std::mem::take(&mut out.everyone);
+        // Most events touch nobody else and lead to no decision.
+        if !out.touched.is_empty() {
+            self.touched.extend(out.touched.drain(..));
+        }
+        if out.list.is_empty() {
+            return;
+        }
         emitted.extend(out.list.drain(..).map(|decision| {
             let stranger = decision.stranger.as_deref().map(Arc::from);
             let subject = stranger.unwrap_or_else(|| self.subjects.shared(decision.subject));

@@ -2,21 +2,20 @@
 
 use std::{collections::VecDeque, hash::Hash};
 
-use foldhash::HashMap;
-
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Exact, Summary};
+use super::{Exact, Places, Summary};
 
 /// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
-/// any other key, or none, it is an entry of its own. The index is never iterated.
+/// any other key, or none, it is an entry of its own.
 #[derive(Clone, Debug)]
 pub struct KeyedWindow<K> {
     capacity: usize,
     entries: VecDeque<(Option<K>, Exact)>,
-    /// Entry number by key; numbers ascend from `evicted`.
-    index: HashMap<K, u64>,
-    evicted: u64,
+    /// Entry number by key.
+    places: Places,
+    /// Number of the oldest entry; the others have the numbers after it.
+    first: u32,
 }
 
 /// What a value did to a [`KeyedWindow`]: its entry before and after, rounded, the entry's place from the end (the newest
@@ -38,7 +37,7 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
 
     /// Adds a value under a key; says what became of which entry.
     pub fn add(&mut self, key: Option<K>, value: f64) -> Change {
-        let known = key.and_then(|key| self.index.get(&key)).map(|number| (number - self.evicted) as usize);
+        let known = key.and_then(|key| self.place_of(key));
         if let Some((place, (_, sum))) = known.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
             let before = sum.to_f64();
             *sum += value;
@@ -50,12 +49,18 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
             };
         }
         if let Some(key) = key {
-            self.index.insert(key, self.evicted + self.entries.len() as u64);
+            self.places.insert(&key, self.first.wrapping_add(self.entries.len() as u32));
         }
         let sum = Exact::from(value);
         let after = sum.to_f64();
         self.entries.push_back((key, sum));
         Change { before: None, after, age: 1, evicted: self.trim() }
+    }
+
+    fn place_of(&self, key: K) -> Option<usize> {
+        let place = |number: u32| number.wrapping_sub(self.first) as usize;
+        let has_it = |number| self.entries.get(place(number)).is_some_and(|(of, _)| *of == Some(key));
+        self.places.find(&key, has_it).map(place)
     }
 
     /// The sum that is the `nth` from the end, the newest being the first.
@@ -99,9 +104,9 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
         while self.entries.len() > self.capacity {
             let Some((key, sum)) = self.entries.pop_front() else { break };
             if let Some(key) = key {
-                self.index.remove(&key);
+                self.places.remove(&key, self.first);
             }
-            self.evicted += 1;
+            self.first = self.first.wrapping_add(1);
             dropped = Some(sum.to_f64());
         }
         dropped
@@ -110,7 +115,7 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
 
 impl<K: Copy + Eq + Hash> Default for KeyedWindow<K> {
     fn default() -> Self {
-        KeyedWindow { capacity: 1, entries: VecDeque::new(), index: HashMap::default(), evicted: 0 }
+        KeyedWindow { capacity: 1, entries: VecDeque::new(), places: Places::default(), first: 0 }
     }
 }
 
@@ -123,8 +128,12 @@ impl<K: Serialize> Serialize for KeyedWindow<K> {
 impl<'de, K: Deserialize<'de> + Copy + Eq + Hash> Deserialize<'de> for KeyedWindow<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (capacity, entries): (usize, VecDeque<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
-        let index = entries.iter().enumerate().filter_map(|(number, (key, _))| Some(((*key)?, number as u64)));
-        Ok(KeyedWindow { capacity: capacity.max(1), index: index.collect(), entries, evicted: 0 })
+        let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
+        for (number, (key, _)) in (0..).zip(&entries) {
+            key.iter().for_each(|key| window.places.insert(key, number));
+        }
+        window.entries = entries;
+        Ok(window)
     }
 }
 

@@ -22,6 +22,8 @@ pub mod keyed;
 mod number;
 /// Median and nearest-rank percentiles by integer arithmetic.
 pub mod order;
+/// Where the entries of a queue are, by key.
+pub mod places;
 /// From exact integers and quotients to the nearest `f64`.
 mod scaled;
 /// Functions that std computes differently from platform to platform.
@@ -43,6 +45,7 @@ mod tests;
 pub use exact::Exact;
 pub use histogram::{Bounds, Histogram};
 pub use keyed::{Change, KeyedWindow};
+pub use places::Places;
 pub use scaled::{LIMIT, admit};
 pub use summary::Summary;
 pub use window::Window;

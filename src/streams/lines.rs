@@ -13,6 +13,7 @@ pub enum RawLine<'a> {
 pub struct LineReader<R> {
     inner: R,
     hasher: blake3::Hasher,
+    hashing: bool,
     buffer: Vec<u8>,
     /// Unread bytes are `buffer[start..end]`; those before `searched` hold no newline.
     start: usize,
@@ -49,6 +50,7 @@ impl<R: Read> LineReader<R> {
         LineReader {
             inner,
             hasher: blake3::Hasher::new(),
+            hashing: true,
             buffer: Vec::new(),
             start: 0,
             end: 0,
@@ -66,6 +68,12 @@ impl<R: Read> LineReader<R> {
     /// Reads so many bytes at once.
     pub fn with_chunk(mut self, bytes: usize) -> Self {
         self.chunk = bytes.max(1);
+        self
+    }
+
+    /// Takes the digest only where it is asked for; it costs more than reading.
+    pub fn with_digest(mut self, asked: bool) -> Self {
+        self.hashing = asked;
         self
     }
 
@@ -121,7 +129,8 @@ impl<R: Read> LineReader<R> {
         }
     }
 
-    /// The digest of all bytes read so far; after the end of the range, of the range.
+    /// The digest of all bytes read so far; after the end of the range, of the range. Of nothing, when it was not asked
+    /// for.
     pub fn digest(&self) -> blake3::Hash {
         self.hasher.finalize()
     }
@@ -140,7 +149,9 @@ impl<R: Read> LineReader<R> {
                 other => break other?,
             }
         };
-        self.hasher.update(&self.buffer[self.end..self.end + n]);
+        if self.hashing {
+            self.hasher.update(&self.buffer[self.end..self.end + n]);
+        }
         self.end += n;
         self.ended = n == 0;
         Ok(n > 0)

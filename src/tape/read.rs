@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Lines handed on together at most.
-const BATCH_LINES: usize = 4096;
+const BATCH_LINES: usize = 2048;
 
 /// A round, sealed or virtual, with where its bytes are.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         if cursor.advance()?
             && let Some(open) = &cursor.open
         {
-            cursor.high = time_of(&open.decode(cursor.reading.line_bytes_max).0);
+            cursor.high = time_of(&decode(open.reader.line(), cursor.reading.line_bytes_max));
             turns.push(Reverse((cursor.high, index)));
         }
     }
@@ -121,7 +121,8 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         let mut due = true;
         // A stream keeps its turn while no other is due, so that most lines are decoded once.
         while let Some(open) = &cursor.open {
-            let (line, raw) = open.decode(cursor.reading.line_bytes_max);
+            let raw = open.reader.line();
+            let line = decode(raw, cursor.reading.line_bytes_max);
             cursor.high = cursor.high.max(time_of(&line));
             let turn = Reverse((cursor.high, index));
             if !due && turns.peek().is_some_and(|other| turn < *other) {
@@ -213,9 +214,9 @@ impl<'a> Cursor<'a> {
                         return Ok(true);
                     }
                     Ok(false) => {
-                        let digest = open.reader.digest().to_hex();
                         let extent = open.extent;
-                        if extent.data.as_deref().is_some_and(|sealed| sealed != digest.as_str()) {
+                        let differs = |sealed: &String| *sealed != *open.reader.digest().to_hex();
+                        if extent.data.as_ref().is_some_and(differs) {
                             return Err(damaged(
                                 extent,
                                 self.reading.round,
@@ -243,24 +244,20 @@ impl<'a> Cursor<'a> {
         };
         let len = extent.to - extent.from;
         let reader = LineReader::new(bytes.take(len), extent.from, self.reading.line_bytes_max)
-            .with_chunk(self.reading.chunk.min(len as usize));
+            .with_chunk(self.reading.chunk.min(len as usize))
+            .with_digest(extent.data.is_some());
         let place = Place { stream: extent.stream.clone(), file: extent.file.clone(), offset: extent.from };
         Ok(Open { extent, reader, place })
     }
 }
 
-impl Open<'_> {
-    /// The line it stands on, decoded, and its bytes.
-    fn decode(&self, line_bytes_max: usize) -> (Result<Line<'_>, Malformed>, RawLine<'_>) {
-        let raw = self.reader.line();
-        let decoded = match raw {
-            RawLine::Line(bytes) => event::decode(bytes, line_bytes_max),
-            RawLine::Oversize(length) => Err(Malformed {
-                reason: Reason::Oversize,
-                detail: format!("the line is {length} bytes long; want at most {line_bytes_max}"),
-            }),
-        };
-        (decoded, raw)
+fn decode(raw: RawLine<'_>, line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
+    match raw {
+        RawLine::Line(bytes) => event::decode(bytes, line_bytes_max),
+        RawLine::Oversize(length) => Err(Malformed {
+            reason: Reason::Oversize,
+            detail: format!("the line is {length} bytes long; want at most {line_bytes_max}"),
+        }),
     }
 }
 
@@ -314,7 +311,10 @@ impl Feed<'_> {
     }
 
     fn flush(&mut self) {
-        let next = self.intake.begin();
+        let mut next = self.intake.begin();
+        // The next batch is mostly of the size of the last.
+        next.entries.reserve(self.batch.entries.len());
+        next.text.reserve(self.batch.text.len());
         let batch = std::mem::replace(&mut self.batch, next);
         if batch.next > batch.first {
             (self.sink)(batch);

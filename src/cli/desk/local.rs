@@ -69,7 +69,7 @@ impl Local {
         }
         let bar = Progress::new(None, "replaying", false);
         let mut sink = sink;
-        let replayed = replay_through(&directory, registry, intake, Until::End, |batch, emitted, _| {
+        let replayed = replay_through(&directory, registry, intake, Until::End, 1, |batch, emitted| {
             bar.inc(batch.next - batch.first);
             sink(batch, emitted);
         })?;

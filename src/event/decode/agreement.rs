@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{decode, fast, reference};
-use crate::event::fields::TABLE;
+use crate::event::{Line, fields::TABLE};
 
 const MAX: usize = 400;
 
@@ -163,7 +163,7 @@ fn lines_as_programs_write_them_need_no_reference() {
         r#"{"v":2,"agent":"a","reward":1e-3,"model":"m","extra":null,"more":[1]}"#,
     ] {
         let nested = line.contains('[');
-        assert_eq!(fast::decode(line.as_bytes(), MAX).is_none(), nested, "{line}");
+        assert_eq!(fast::decode(line.as_bytes(), MAX, &mut Line::default()).is_none(), nested, "{line}");
         agree(line.as_bytes());
     }
 }

@@ -7,8 +7,8 @@ use crate::event::{Kind, Stamp, upcast};
 
 /// A line of the shape that programs write: one flat object of printable ASCII without escapes, of a kind that producers
 /// write, every field of it recognised and right for the kind, or none of ours. `None` for anything else: then the
-/// reference says what it is.
-pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Option<Line<'_>> {
+/// reference says what it is, and `line`, which must be empty before, is of no use.
+pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -> Option<()> {
     if bytes.len() > line_bytes_max {
         return None;
     }
@@ -17,11 +17,9 @@ pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Option<Line<'_>> {
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    let mut scan =
-        Scan { text, at: 0, seen: 0, present: 0, strangers: [""; STRANGERS_MAX], met: 0, line: Line::default() };
+    let mut scan = Scan { text, at: 0, seen: 0, present: 0, strangers: [""; STRANGERS_MAX], met: 0, line };
     scan.object()?;
-    scan.judge()?;
-    Some(scan.line)
+    scan.judge()
 }
 
 /// Whether all bytes print in ASCII and none is an escape: then a string ends at the next quotation mark and is its text.
@@ -32,7 +30,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 /// More keys of others than this on one line are unusual.
 const STRANGERS_MAX: usize = 8;
 
-struct Scan<'a> {
+struct Scan<'a, 'l> {
     text: &'a str,
     at: usize,
     /// Recognised keys on the line, and those with a value other than null, one bit each.
@@ -41,7 +39,7 @@ struct Scan<'a> {
     /// Keys that are not recognised, to find one given twice.
     strangers: [&'a str; STRANGERS_MAX],
     met: usize,
-    line: Line<'a>,
+    line: &'l mut Line<'a>,
 }
 
 /// A value that is neither list nor object.
@@ -53,7 +51,7 @@ enum Scalar<'a> {
     Text(&'a str),
 }
 
-impl<'a> Scan<'a> {
+impl<'a> Scan<'a, '_> {
     /// The whole text, which must be one object.
     fn object(&mut self) -> Option<()> {
         self.blank();
@@ -148,7 +146,7 @@ impl<'a> Scan<'a> {
             return Some(());
         }
         self.present |= bit;
-        let line = &mut self.line;
+        let line = &mut *self.line;
         match id {
             Id::Kind => line.kind = Some(Kind::from_name(value.text()?)?),
             // Versions differ in fields and words that one of them lacks; a line that has these is not judged here.

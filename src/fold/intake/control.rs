@@ -11,19 +11,18 @@ use crate::{
 /// The one stream in which control lines count; only runtape appends to it.
 pub const CONTROL_STREAM: &str = "control";
 
-/// A line, and the policy it brings, if it does. In the control stream control lines must be whole, and a policy valid;
+/// The policy that a line brings, if it does. In the control stream control lines must be whole, and a policy valid;
 /// elsewhere they are refused whatever they hold.
-pub fn whole<'a>(line: Line<'a>, stream: &str) -> Result<(Line<'a>, Option<Policy>), Malformed> {
+pub fn fault_or_policy(line: &Line, stream: &str) -> Result<Option<Policy>, Malformed> {
     if stream != CONTROL_STREAM {
-        return Ok((line, None));
+        return Ok(None);
     }
     if let Some(fault) = line.control_fault() {
         return Err(fault);
     }
     let text = line.policy.as_deref().filter(|_| line.kind == Some(Kind::Policy));
     let policy = text.map(Policy::from_toml).transpose();
-    let policy = policy.map_err(|error| Malformed { reason: Reason::Range, detail: error.to_string() })?;
-    Ok((line, policy))
+    policy.map_err(|error| Malformed { reason: Reason::Range, detail: error.to_string() })
 }
 
 impl Intake {
