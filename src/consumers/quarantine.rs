@@ -68,7 +68,7 @@ impl Rule {
 struct Look {
     count: usize,
     drawdown: f64,
-    sharpe: f64,
+    sharpe_is_low: bool,
     pnl_drawdown_bps: Option<f64>,
 }
 
@@ -180,13 +180,13 @@ impl Agent {
             if held.rule != Rule::Operator && broken.is_none() && may_leave {
                 let since = held.since_position;
                 self.held = None;
-                let mut list = numbers.list(rules);
+                let mut list = numbers.list(self.rewards.sharpe(), rules);
                 list.push(("since_position", since.into()));
                 out.emit(subject, "cleared", "recovered", list);
             }
         } else if let Some(rule) = broken {
             self.held = Some(Held { since_position: at.position, since: at.tape_time, rule, actor: None, rewards: 0 });
-            out.emit(subject, "quarantined", rule.name(), numbers.list(rules));
+            out.emit(subject, "quarantined", rule.name(), numbers.list(self.rewards.sharpe(), rules));
         }
     }
 
@@ -202,7 +202,7 @@ impl Agent {
         Look {
             count: self.rewards.len(),
             drawdown: self.rewards.drawdown(),
-            sharpe: self.rewards.sharpe(),
+            sharpe_is_low: self.rewards.sharpe_is_below(rules.sharpe_floor),
             pnl_drawdown_bps: rules.pnl_drawdown_limit_bps.map(|_| self.pnl.drawdown()),
         }
     }
@@ -210,11 +210,11 @@ impl Agent {
 
 impl Look {
     /// For the decision: each number beside the threshold it was held against.
-    fn list(&self, rules: &policy::Quarantine) -> Numbers {
+    fn list(&self, sharpe: f64, rules: &policy::Quarantine) -> Numbers {
         let mut list: Numbers = vec![
             ("drawdown", self.drawdown.into()),
             ("drawdown_limit", rules.drawdown_limit.into()),
-            ("sharpe", self.sharpe.into()),
+            ("sharpe", sharpe.into()),
             ("sharpe_floor", rules.sharpe_floor.into()),
             ("rewards", self.count.into()),
             ("sharpe_min_runs", rules.sharpe_min_runs.into()),
@@ -232,7 +232,7 @@ fn broken_rule(numbers: &Look, rules: &policy::Quarantine) -> Option<Rule> {
     if numbers.drawdown <= rules.drawdown_limit {
         return Some(Rule::Drawdown);
     }
-    if numbers.count >= rules.sharpe_min_runs && numbers.sharpe < rules.sharpe_floor {
+    if numbers.count >= rules.sharpe_min_runs && numbers.sharpe_is_low {
         return Some(Rule::Sharpe);
     }
     let (drawdown, limit) = (numbers.pnl_drawdown_bps?, rules.pnl_drawdown_limit_bps?);

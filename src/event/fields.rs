@@ -220,7 +220,20 @@ pub const TABLE: &[Field] = &[
 #[inline]
 pub fn lookup(key: &[u8]) -> Option<Id> {
     let field = TABLE.get(usize::from(SLOTS[slot(key, SEED)?]))?;
-    (field.name.as_bytes() == key).then_some(field.id)
+    same(field.name.as_bytes(), key).then_some(field.id)
+}
+
+/// Whether two keys are equal. Short ones are compared by their first and last bytes, which overlap or meet.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
+        _ => a == b,
+    }
 }
 
 // A perfect hash over length, first, middle and last byte. Its multiplier is searched for at compile time, so that a
@@ -284,6 +297,11 @@ mod tests {
             assert_eq!(lookup(name.to_uppercase().as_bytes()), None);
             assert_eq!(lookup(format!("{name}x").as_bytes()), None);
             assert_eq!(lookup(&name.as_bytes()[1..]), None);
+            for place in 0..name.len() {
+                let mut other = name.as_bytes().to_vec();
+                other[place] ^= 1;
+                assert!(!same(&other, name.as_bytes()) && same(name.as_bytes(), name.as_bytes()), "{name}");
+            }
         }
         assert_eq!(lookup(b""), None);
         assert_eq!(lookup(&[b'a'; 1000]), None);

@@ -181,7 +181,7 @@ impl Intake {
 
     /// Takes in the next line of the tape. `sealed_at` is the sealing time of its round, absent for streams without a
     /// tape, where nothing is skewed.
-    pub fn line(&mut self, line: Result<Line, Malformed>, place: &Place, sealed_at: Option<Nanos>, batch: &mut Batch) {
+    pub fn line(&mut self, line: &Result<Line, Malformed>, place: &Place, sealed_at: Option<Nanos>, batch: &mut Batch) {
         let position = self.state.position;
         self.state.position += 1;
         batch.next = self.state.position;
@@ -196,7 +196,7 @@ impl Intake {
     /// What becomes of a line.
     fn fold(
         &mut self,
-        line: Result<Line, Malformed>,
+        line: &Result<Line, Malformed>,
         place: &Place,
         sealed_at: Option<Nanos>,
         position: u64,
@@ -204,24 +204,24 @@ impl Intake {
     ) -> Outcome {
         let line = match line {
             Ok(line) => line,
-            Err(why) => return self.reject(why, place, position, batch),
+            Err(why) => return self.reject(why.clone(), place, position, batch),
         };
-        let policy = match control::fault_or_policy(&line, &place.stream) {
+        let policy = match control::fault_or_policy(line, &place.stream) {
             Ok(policy) => policy,
             Err(why) => return self.reject(why, place, position, batch),
         };
-        let outcome = self.outcome(&line, &place.stream);
+        let outcome = self.outcome(line, &place.stream);
         if outcome == Outcome::Duplicate {
             return outcome;
         }
-        let time = self.time(&line, sealed_at);
+        let time = self.time(line, sealed_at);
         let tape_time = self.state.tape_time;
         self.state.now = tape_time.map(|time| sealed_at.map_or(time, |sealed| time.min(sealed)));
         match outcome {
-            Outcome::Kind(Kind::Run | Kind::Alpha) => self.owned_line(&line, position, time, batch),
-            Outcome::Kind(Kind::Pnl) => self.pnl_line(&line, position, time, batch),
-            Outcome::Kind(Kind::Price) => self.price_line(&line, position, time, batch),
-            Outcome::Kind(_) => self.control_line(&line, policy, position, time, batch),
+            Outcome::Kind(Kind::Run | Kind::Alpha) => self.owned_line(line, position, time, batch),
+            Outcome::Kind(Kind::Pnl) => self.pnl_line(line, position, time, batch),
+            Outcome::Kind(Kind::Price) => self.price_line(line, position, time, batch),
+            Outcome::Kind(_) => self.control_line(line, policy, position, time, batch),
             _ => {}
         }
         outcome

@@ -135,11 +135,17 @@ impl<C: Consumer> Slot for Held<C> {
         let mut entries = &batch.entries[skip..];
         let due = self.position..batch.next;
         let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| within(list, &due)).collect();
-        while let Some(position) = next_position(entries, &voices) {
+        let mut heard_next = first_heard(&voices);
+        while let Some(position) = earlier(entries.first().map(|entry| entry.position), heard_next) {
             let here = entries.iter().take_while(|entry| entry.position == position).count();
             let (now, later) = entries.split_at(here);
             entries = later;
-            self.fold_position(batch, position, now, &mut voices, &mut emitted);
+            if heard_next == Some(position) {
+                self.fold_position(batch, position, now, &mut voices, &mut emitted);
+                heard_next = first_heard(&voices);
+            } else {
+                self.fold_position(batch, position, now, &mut [], &mut emitted);
+            }
         }
         self.position = self.position.max(batch.next);
         emitted
@@ -242,9 +248,16 @@ fn within<'a>(list: &'a [Emitted], positions: &Range<u64>) -> &'a [Emitted] {
     &rest[..rest.partition_point(|emitted| emitted.decision.cause < positions.end)]
 }
 
-fn next_position(entries: &[Entry], voices: &[&[Emitted]]) -> Option<u64> {
-    let heard = voices.iter().filter_map(|voice| voice.first()).map(|emitted| emitted.decision.cause);
-    entries.first().map(|entry| entry.position).into_iter().chain(heard).min()
+fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The position of the first decision that is still to be heard.
+fn first_heard(voices: &[&[Emitted]]) -> Option<u64> {
+    voices.iter().filter_map(|voice| voice.first()).map(|emitted| emitted.decision.cause).min()
 }
 
 /// Appends the names of a batch that are not known yet; returns their ids.

@@ -36,7 +36,8 @@ impl<B: Bounds> Histogram<B> {
     /// Counts a value and returns the index of its bucket: that of its bound, or the number of bounds above them all.
     pub fn observe(&mut self, x: f64) -> usize {
         let x = admit(x);
-        let bucket = B::UPPER.partition_point(|&bound| bound < x);
+        // The bounds ascend; counting all of them takes no branch, and so less time than a search.
+        let bucket = B::UPPER.iter().filter(|bound| **bound < x).count();
         self.counts[bucket] += 1;
         self.sum += x;
         bucket

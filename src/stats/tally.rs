@@ -41,6 +41,11 @@ impl<N: Number> Tally<N> {
         self.path.evict(values.iter().rev().map(|&x| known(x)));
     }
 
+    /// Whether the sum is below zero.
+    pub fn is_negative(&self) -> bool {
+        self.sum.is_negative()
+    }
+
     pub fn sum(&self) -> f64 {
         self.sum.to_f64()
     }

@@ -63,6 +63,9 @@ fn check_against_reference(window: &Window) {
     assert!(exact.n < 2 || is_root(window.std(), &exact.spread, pairs), "std {} of {}", window.std(), context());
     let sharpe = if window.std() > 1e-9 { window.mean() / window.std() } else { 0.0 };
     assert_eq!(window.sharpe().to_bits(), sharpe.to_bits());
+    for floor in [sharpe, -0.05, 0.0, 0.05] {
+        assert_eq!(window.sharpe_is_below(floor), sharpe < floor, "{floor} and {}", context());
+    }
 }
 
 /// Pushes everything into a window and into one that is written and read back at `pause`; checks each step.

@@ -153,6 +153,13 @@ impl Window {
         sharpe(self.mean(), self.std())
     }
 
+    /// Whether [`Window::sharpe`] is below a floor; most answers need the sign of the sum only.
+    pub fn sharpe_is_below(&self, floor: f64) -> bool {
+        // Without a loss in all the ratio is at least zero.
+        let plain = floor <= 0.0 && !either!(&self.tally, tally => tally.is_negative());
+        !plain && self.sharpe() < floor
+    }
+
     /// Lowest value of equity minus its peak, both starting at zero: at most zero, exact and rounded once.
     pub fn drawdown(&self) -> f64 {
         either!(&self.tally, tally => tally.drawdown())

@@ -98,7 +98,7 @@ pub fn read_round(
 }
 
 /// Takes a line, decoded, with its place and its bytes; false to stop.
-pub type EachLine<'a> = dyn FnMut(Result<Line<'_>, Malformed>, &Place, RawLine<'_>) -> bool + 'a;
+pub type EachLine<'a> = dyn FnMut(&Result<Line<'_>, Malformed>, &Place, RawLine<'_>) -> bool + 'a;
 
 /// The lines of a round in tape order: always the line whose stream's high time is the lowest, streams by name. Returns
 /// false when `each` stopped it.
@@ -130,7 +130,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
                 break;
             }
             due = false;
-            if !each(line, &open.place, raw) {
+            if !each(&line, &open.place, raw) {
                 return Ok(false);
             }
             if !cursor.advance()? {
@@ -294,11 +294,11 @@ struct Feed<'a> {
 
 impl Feed<'_> {
     /// Hands one line to intake; false when it lies past `until`.
-    fn take(&mut self, line: Result<Line, Malformed>, place: &Place) -> bool {
+    fn take(&mut self, line: &Result<Line, Malformed>, place: &Place) -> bool {
         let past = match self.until {
             Until::End => false,
             Until::Position(end) => self.intake.position() >= end,
-            Until::Time(end) => matches!(&line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
+            Until::Time(end) => matches!(line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
         };
         if past {
             return false;

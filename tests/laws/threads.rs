@@ -1,5 +1,7 @@
 //! A replay gives the same bytes on any number of threads.
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use runtape::{
     layout::Layout,
@@ -29,10 +31,11 @@ proptest! {
     #[test]
     fn a_replay_does_not_depend_on_its_threads(log in logs(1..6000), end in 0..8000_u64) {
         let events = Events::new();
-        for stream in ["mixed", "alpha", "control", "runs", "pnl"] {
-            let lines = log.0.iter().filter(|(of, _)| *of == stream).flat_map(|(_, line)| line.clone());
-            events.append(stream, lines.collect::<Vec<u8>>());
+        let mut streams: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
+        for (stream, line) in &log.0 {
+            streams.entry(stream).or_default().extend_from_slice(line);
         }
+        streams.iter().for_each(|(stream, bytes)| events.append(stream, bytes));
         let directory = Directory::open(Layout::new(events.path()), None).expect("a readable directory");
         for until in [Until::End, Until::Position(end)] {
             let plain = replayed(&directory, until, 1);

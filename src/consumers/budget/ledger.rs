@@ -84,6 +84,9 @@ impl Ledger {
 
     /// Ends the reservation of an agent for a run.
     pub fn close(&mut self, run: Key, agent: &str) -> Option<Reservation> {
+        if self.open.is_empty() {
+            return None;
+        }
         let of = (run, Box::from(agent));
         let reservation = self.open.remove(&of)?;
         if let Some(at) = reservation.expires {

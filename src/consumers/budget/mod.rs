@@ -42,6 +42,9 @@ pub struct Budget {
     exhausted: BTreeSet<u32>,
     /// Agents that spent before any time was known.
     undated: BTreeSet<u32>,
+    /// What the fleet's limit was last made of.
+    #[serde(skip)]
+    given: Option<(f64, f64)>,
 }
 
 const REMAINING: usize = 0;
@@ -73,7 +76,11 @@ impl Consumer for Budget {
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let rules = &at.policy().budget;
-        self.fleet.limit = Some(Limit::of(rules.daily_usd, rules));
+        let given = (rules.daily_usd, rules.buffer_usd);
+        if self.given != Some(given) {
+            self.given = Some(given);
+            self.fleet.limit = Some(Limit::of(rules.daily_usd, rules));
+        }
         let turned = self.turn(at.now);
         match &event.body {
             Body::Run(run) => {
