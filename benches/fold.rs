@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use runtape::{
     clock::Clock,
     consumers::REGISTRY,
-    event,
+    event::{self, decode::reference},
     fold::{Engine, Intake, Place},
     layout::Layout,
     live::{Cadence, Config, Live},
@@ -28,8 +28,11 @@ fn decode(c: &mut Criterion) {
     let lines = lines();
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Bytes(lines.iter().map(|line| line.len() as u64 + 1).sum()));
-    group.bench_function("serde_json reference", |b| {
+    group.bench_function("as replay does", |b| {
         b.iter(|| lines.iter().for_each(|line| drop(black_box(event::decode(line, LINE_BYTES_MAX)))));
+    });
+    group.bench_function("serde_json reference", |b| {
+        b.iter(|| lines.iter().for_each(|line| drop(black_box(reference::decode(line, LINE_BYTES_MAX)))));
     });
     group.finish();
 }
@@ -57,12 +60,14 @@ fn whole(c: &mut Criterion) {
     let directory = Directory::open(Layout::new(dir.path()), None).expect("a readable directory");
     let mut group = c.benchmark_group("replay");
     group.throughput(Throughput::Elements(LINES as u64));
-    group.bench_function("one stream, all consumers", |b| {
-        b.iter(|| {
-            let replayed = replay::replay(&directory, REGISTRY, None, Until::End, 1, |_, _| {});
-            black_box(replayed.map(|replayed| replayed.decisions).ok())
+    for threads in [1, 2] {
+        group.bench_function(format!("one stream, all consumers, threads {threads}"), |b| {
+            b.iter(|| {
+                let replayed = replay::replay(&directory, REGISTRY, None, Until::End, threads, |_, _| {});
+                black_box(replayed.map(|replayed| replayed.decisions).ok())
+            });
         });
-    });
+    }
     group.finish();
 }
 
