@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             let key = (place.stream.to_string(), place.file.to_string());
             let seen = self.seen.get(&key).is_some_and(|end| place.offset < *end);
             if !seen {
-                if let Some(shown) = self.shown(position, &line, place, raw) {
+                if let Some(shown) = self.shown(position, line, place, raw) {
                     written = show(shown);
                 }
                 self.seen.insert(key, place.offset + 1);

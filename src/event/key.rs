@@ -63,11 +63,11 @@ fn uuid_bits(text: &[u8]) -> Option<u128> {
 fn hex(digits: [u8; 8]) -> Option<u32> {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let word = u64::from_be_bytes(digits);
-    let letters = word >> 6 & ONES;
-    let nibbles = (word & ONES * 0x0f) + letters * 9;
+    let letters = (word >> 6) & ONES;
+    let nibbles = (word & (ONES * 0x0f)) + letters * 9;
     // Right digits are those that come back, with letters from ten on and nothing beyond fifteen.
     let back = nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
-    if back != word || nibbles & ONES * 0xf0 != 0 || (nibbles + ONES * 6) >> 4 & ONES != letters {
+    if back != word || nibbles & (ONES * 0xf0) != 0 || ((nibbles + ONES * 6) >> 4) & ONES != letters {
         return None;
     }
     let pairs = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;

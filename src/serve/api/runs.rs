@@ -70,7 +70,7 @@ fn search(
             break;
         }
         let whole = each_line(&source, Limits::default().line_bytes, &mut |line, place, raw| {
-            if line.is_ok_and(|line| line.run_id.as_deref() == Some(run_id)) {
+            if line.as_ref().is_ok_and(|line| line.run_id.as_deref() == Some(run_id)) {
                 truncated = lines.len() >= LINES_MAX;
                 if !truncated {
                     positions.push(position);
