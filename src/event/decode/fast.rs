@@ -24,7 +24,7 @@ pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -
 
 /// Whether all bytes print in ASCII and none is an escape: then a string ends at the next quotation mark and is its text.
 fn is_plain(bytes: &[u8]) -> bool {
-    bytes.iter().fold(true, |plain, &byte| plain & (byte >= b' ') & (byte < 0x7f) & (byte != b'\\'))
+    bytes.iter().fold(true, |plain, &byte| plain & (b' '..0x7f).contains(&byte) & (byte != b'\\'))
 }
 
 /// More keys of others than this on one line are unusual.
