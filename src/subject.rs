@@ -109,6 +109,11 @@ impl<T: Default> PerSubject<T> {
         }
     }
 
+    /// Every state, whose it may be.
+    pub fn states(&self) -> impl Iterator<Item = &T> {
+        self.agents.iter().chain(&self.strategies)
+    }
+
     /// Every agent that was ever touched.
     pub fn agents(&self) -> impl Iterator<Item = (Subject, &T)> {
         self.agents.iter().enumerate().map(|(id, state)| (Subject::Agent(id as u32), state))

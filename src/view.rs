@@ -121,6 +121,29 @@ impl Samples {
     }
 }
 
+/// How far a limit is used: what dashboards divide.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// As it is called in `docs/limits.md`.
+    pub limit: &'static str,
+    pub max: u64,
+    /// What is held now; absent where only a single thing has a size.
+    pub used: Option<u64>,
+    /// How often it was not enough, since the fold or the process began.
+    pub reached: u64,
+}
+
+impl Load {
+    pub fn new(limit: &'static str, max: usize, used: usize, reached: u64) -> Load {
+        Load { limit, max: max as u64, used: Some(used as u64), reached }
+    }
+
+    /// Of single things, each of a size.
+    pub fn of_each(limit: &'static str, max: usize, reached: u64) -> Load {
+        Load { limit, max: max as u64, used: None, reached }
+    }
+}
+
 /// A whole family ready to be rendered, with its subjects' samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FamilyPage {

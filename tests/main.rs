@@ -30,6 +30,8 @@ mod http;
 mod import;
 /// The laws of the fold.
 mod laws;
+/// What is bounded, and what happens at the bound.
+mod limits;
 /// The running fold from inside: what it appends, shows and permits.
 mod live;
 /// Alerts, their routes and what to do when one fires.

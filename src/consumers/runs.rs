@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     event::{Nanos, money, time},
     fold::{At, Body, Consumer, Decisions, Event, batch::Run},
+    policy::Limits,
     stats::{Bounds, Histogram},
     subject::{PerSubject, Subject},
     view::{
-        Bucket, Exemplar, Family,
+        Bucket, Exemplar, Family, Load,
         MetricType::{self, Counter, Gauge},
         Point, Row, Samples,
     },
@@ -19,6 +20,8 @@ use crate::{
 
 /// Error types told apart per subject; the rest is counted as `other`.
 const ERROR_TYPES_MAX: usize = 16;
+/// What the rest is called.
+const OTHER: &str = "other";
 
 #[derive(Debug)]
 struct LatencyMs;
@@ -132,6 +135,13 @@ impl Consumer for Runs {
         self.subjects.get(subject).unwrap_or(&none).samples(out);
     }
 
+    fn loads(&self, _limits: &Limits) -> Vec<Load> {
+        let most = self.subjects.states().map(|totals| totals.errors.len()).max().unwrap_or(0);
+        let others = self.subjects.states().flat_map(|totals| &totals.errors).filter(|error| *error.name == *OTHER);
+        let reached = others.map(|error| error.count).sum();
+        vec![Load::new("error_types", ERROR_TYPES_MAX, most.min(ERROR_TYPES_MAX), reached)]
+    }
+
     fn row(&self, subject: Subject, out: &mut Row) {
         let none = Totals::default();
         let totals = self.subjects.get(subject).unwrap_or(&none);
@@ -177,7 +187,7 @@ impl Totals {
     /// The count of an error type; beyond the bound all share `other`.
     fn error_type(&mut self, name: &str) -> &mut ErrorType {
         let name = if self.errors.len() >= ERROR_TYPES_MAX && !self.errors.iter().any(|e| *e.name == *name) {
-            "other"
+            OTHER
         } else {
             name
         };

@@ -7,9 +7,9 @@ use super::{Batch, Event, Text, batch::Named};
 use crate::{
     decision::{Decision, DecisionLine, Numbers},
     event::Nanos,
-    policy::{InForce, Policy},
+    policy::{InForce, Limits, Policy},
     subject::{Subject, Subjects},
-    view::{Family, Row, Samples},
+    view::{Family, Load, Row, Samples},
 };
 
 /// Where the fold stands when an event is applied.
@@ -165,6 +165,11 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// once.
     fn line(_decision: &DecisionLine) -> Option<String> {
         None
+    }
+
+    /// How far it uses the limits on what it keeps.
+    fn loads(&self, _limits: &Limits) -> Vec<Load> {
+        Vec::new()
     }
 
     /// What it says of the whole, under a name of its own, at a time ([`At::now`]).

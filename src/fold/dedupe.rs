@@ -13,9 +13,20 @@ use crate::event::Key;
 pub struct Dedupe {
     order: VecDeque<Key>,
     seen: HashSet<Key>,
+    /// Since the program began: for a look, not for the fold.
+    forgotten: u64,
 }
 
 impl Dedupe {
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Ids that left the horizon since the program began.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
     /// Whether the id is new within the horizon; remembers it when it is.
     pub fn first(&mut self, id: Key, horizon: usize) -> bool {
         if !self.seen.insert(id) {
@@ -25,6 +36,7 @@ impl Dedupe {
         while self.order.len() > horizon {
             if let Some(old) = self.order.pop_front() {
                 self.seen.remove(&old);
+                self.forgotten += 1;
             }
         }
         true
@@ -34,7 +46,7 @@ impl Dedupe {
 impl From<VecDeque<Key>> for Dedupe {
     fn from(order: VecDeque<Key>) -> Self {
         let seen = order.iter().copied().collect();
-        Dedupe { order, seen }
+        Dedupe { order, seen, forgotten: 0 }
     }
 }
 

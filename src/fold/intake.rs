@@ -16,9 +16,10 @@ use super::{
     lines::{Lines, Oddity, Outcome},
 };
 use crate::{
-    event::{Key, Kind, Line, Malformed, Nanos, Stamp},
+    event::{Key, Kind, Line, Malformed, Nanos, Reason, Stamp},
     policy::{InForce, Policy, PolicyError},
     subject::Subjects,
+    view::Load,
 };
 
 pub use control::CONTROL_STREAM;
@@ -42,6 +43,8 @@ pub struct Intake {
     fixed: bool,
     /// Streams whose lines somebody waits for; not part of the state.
     tracked: Vec<&'static str>,
+    /// Lines whose strategy is beyond the limit, since the program began; not part of the state.
+    strategies_beyond: u64,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -81,6 +84,7 @@ impl Intake {
             base,
             fixed: false,
             tracked: Vec::new(),
+            strategies_beyond: 0,
         }
     }
 
@@ -125,6 +129,21 @@ impl Intake {
     /// PnL lines dropped because too many waited.
     pub fn waiting_dropped(&self) -> u64 {
         self.state.join.dropped()
+    }
+
+    /// How far the limits of intake are used.
+    pub fn loads(&self) -> Vec<Load> {
+        let (limits, state) = (&self.policy.policy.limits, &self.state);
+        let oversize = state.lines.by_reason().find(|(reason, _)| *reason == Reason::Oversize).map_or(0, |(_, n)| n);
+        let (agents, strategies) = (state.subjects.agents.len(), state.subjects.strategies.len());
+        vec![
+            Load::of_each("line_bytes", limits.line_bytes, oversize),
+            Load::new("agents", limits.agents, agents, state.lines.oddity(Oddity::AgentsOverflow)),
+            Load::new("strategies", limits.agents, strategies, self.strategies_beyond),
+            Load::new("dedupe_ids", limits.dedupe_ids, state.dedupe.len(), state.dedupe.forgotten()),
+            Load::new("join_runs", limits.join_runs, state.join.runs(), state.join.forgotten()),
+            Load::new("waiting_pnl", limits.waiting_pnl, state.join.waiting(), state.join.dropped()),
+        ]
     }
 
     /// The policy in force.
@@ -362,6 +381,7 @@ impl Intake {
             return Some(*id);
         }
         if self.state.subjects.strategies.len() >= self.policy.policy.limits.agents {
+            self.strategies_beyond += 1;
             return None;
         }
         Some(intern(name, &mut self.strategy_ids, &mut self.state.subjects.strategies, &mut batch.new_strategies))

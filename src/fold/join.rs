@@ -44,6 +44,8 @@ pub struct Join {
     by_run: HashMap<Key, Vec<u64>>,
     arrivals: u64,
     dropped: u64,
+    /// Since the program began: for a look, not for the fold.
+    forgotten: u64,
 }
 
 /// The form in a snapshot: ordered, without the indexes.
@@ -79,6 +81,7 @@ impl Join {
             if let Some((old, _)) = self.owners.pop_front() {
                 self.places.remove(&old, self.first);
                 self.first = self.first.wrapping_add(1);
+                self.forgotten += 1;
             }
         }
         None
@@ -113,6 +116,16 @@ impl Join {
         }
         let arrivals = self.by_run.remove(&run).unwrap_or_default();
         arrivals.iter().filter_map(|arrival| self.waiting.remove(arrival)).collect()
+    }
+
+    /// Runs whose owner is known.
+    pub fn runs(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Runs whose owner was forgotten since the program began.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     pub fn waiting(&self) -> usize {

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::{
     decision::{Decision, DecisionLine},
     event::Nanos,
-    policy::InForce,
+    policy::{InForce, Limits},
     subject::{Subject, SubjectSet, Subjects},
-    view::{Family, Row, Samples},
+    view::{Family, Load, Row, Samples},
 };
 
 /// A decision on its way out: with what its written form needs, which few will ask for.
@@ -75,6 +75,7 @@ pub trait Slot: Send {
     fn row(&self, subject: Subject, out: &mut Row);
     /// The JSON fields of the fleet that name its members.
     fn fleet(&self, out: &mut Row);
+    fn loads(&self, limits: &Limits) -> Vec<Load>;
     fn summary(&self, now: Option<Nanos>) -> Option<(&'static str, Value)>;
 
     /// The subjects that changed since the last call, in order.
@@ -177,6 +178,10 @@ impl<C: Consumer> Slot for Held<C> {
 
     fn fleet(&self, out: &mut Row) {
         self.consumer.fleet(&self.subjects, out);
+    }
+
+    fn loads(&self, limits: &Limits) -> Vec<Load> {
+        self.consumer.loads(limits)
     }
 
     fn summary(&self, now: Option<Nanos>) -> Option<(&'static str, Value)> {

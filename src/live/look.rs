@@ -12,7 +12,7 @@ use crate::{
     fold::Lines,
     stats::{Bounds, Histogram},
     subject::{Subject, Subjects},
-    view::{Family, Samples},
+    view::{Family, Load, Samples},
 };
 
 /// What a consumer shows: the samples of every subject, as they were when last asked for.
@@ -24,6 +24,19 @@ pub struct Look {
     pub subjects: Arc<Subjects>,
     pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
     pub fold_seconds: Option<Histogram<FoldSeconds>>,
+    /// How far the limits of the consumer are used.
+    pub loads: Vec<Load>,
+}
+
+/// Subjects of a kind on a metric page: those that came first. The others are folded, judged and answered like these.
+pub const SHOWN_MAX: u32 = 10_000;
+
+/// Whether there is a place on the page for a subject.
+pub fn is_shown(subject: Subject) -> bool {
+    match subject {
+        Subject::Agent(id) | Subject::Strategy(id) => id < SHOWN_MAX,
+        Subject::Fleet | Subject::UnknownAgent | Subject::UnknownStrategy => true,
+    }
 }
 
 /// Time to fold a batch.
@@ -94,6 +107,7 @@ impl Tailer {
             waiting_dropped: self.intake.waiting_dropped(),
             agents: self.intake.subjects().agents.len(),
             partial_bytes: BTreeMap::new(),
+            loads: self.intake.loads().into_iter().chain([self.follower.load()]).collect(),
             files: self.follower.generations().len(),
             rounds: self.journal.head().0,
             watch_mode: self.watch.mode(),

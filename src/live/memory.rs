@@ -3,7 +3,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::{decision::DecisionLine, fold::Emitted};
+use crate::{decision::DecisionLine, fold::Emitted, view::Load};
 
 /// Decisions remembered of a consumer, about: the oldest go by whole batches.
 const DECISIONS_MAX: usize = 65_536;
@@ -17,6 +17,8 @@ struct Newest {
     /// In order of cause and ordinal; none is empty.
     lists: VecDeque<Arc<Vec<Emitted>>>,
     count: usize,
+    /// Those that went, since the program began.
+    forgotten: u64,
 }
 
 impl Memory {
@@ -38,7 +40,15 @@ impl Memory {
         {
             newest.lists.pop_front();
             newest.count -= oldest;
+            newest.forgotten += oldest as u64;
         }
+    }
+
+    /// How many are remembered, and how many were forgotten.
+    pub fn load(&self) -> Load {
+        let newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The oldest go by whole batches: a few more may be there.
+        Load::new("decisions", DECISIONS_MAX, newest.count.min(DECISIONS_MAX), newest.forgotten)
     }
 
     /// What was decided because of a position, by ordinal.

@@ -57,7 +57,7 @@ use std::{
 use thiserror::Error;
 
 pub use append::{AppendError, AppendResult, Appended, OwnStream};
-pub use look::Look;
+pub use look::{Look, SHOWN_MAX};
 pub use rows::{Of, StateNow};
 pub use start::Started;
 pub use status::{ConsumerStatus, IntakeLook, Status};
@@ -71,6 +71,7 @@ use crate::{
     store::{Lock, LockError},
     streams::watch::Waker,
     tape::{OpenError, ReadError, TapeError},
+    view::Load,
 };
 
 /// The live fold cannot start.
@@ -177,6 +178,12 @@ impl Live {
     pub fn decision(&self, consumer: &str, cause: u64) -> Vec<DecisionLine> {
         let handle = self.workers.iter().find(|handle| handle.name == consumer);
         handle.map_or_else(Vec::new, |handle| handle.memory.of(cause))
+    }
+
+    /// How far the memory of decisions is used: of the consumer that remembers most.
+    pub fn remembered(&self) -> Load {
+        let loads = self.workers.iter().map(|handle| handle.memory.load());
+        loads.max_by_key(|load| (load.used, load.reached)).unwrap_or_default()
     }
 
     /// Keeps in mind what is wrong with the policy that should be in force; nothing when all is well.

@@ -13,6 +13,7 @@ use crate::{
     fold::{Intake, Lines},
     policy::InForce,
     streams::{Problem, Reset, ResetReason},
+    view::Load,
 };
 
 /// What is known of a running fold: written by its threads, read by anybody. Numbers here run ahead of durability.
@@ -125,6 +126,8 @@ pub struct IntakeLook {
     pub agents: usize,
     /// Bytes of unterminated lines, by stream.
     pub partial_bytes: BTreeMap<Arc<str>, u64>,
+    /// How far the limits of intake and streams are used.
+    pub loads: Vec<Load>,
     pub files: usize,
     pub rounds: u64,
     /// How changes are noticed.

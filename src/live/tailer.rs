@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     sync::{
         Arc, atomic,
         mpsc::{Receiver, Sender},
@@ -304,7 +305,8 @@ impl Tailer {
                 troubles.last_reset = Some((position, reset));
             }
             if *scope == Scope::All {
-                for problem in problems.iter().filter(|problem| !troubles.files.contains(problem)) {
+                let known: HashSet<_> = troubles.files.iter().collect();
+                for problem in problems.iter().filter(|problem| !known.contains(problem)) {
                     tracing::warn!("cannot follow {}: {}", problem.path.display(), problem.what);
                 }
                 troubles.files = problems;

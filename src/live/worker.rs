@@ -13,7 +13,7 @@ use super::{
     SealedBatch,
     hearing::{Hearing, Voice},
     keeper::ToKeeper,
-    look::{FoldSeconds, Last, Look},
+    look::{self, FoldSeconds, Last, Look},
     memory::Memory,
     reader::Reader,
     restore::Restorer,
@@ -330,7 +330,8 @@ impl Worker {
     /// Recomputes the samples of subjects that changed since the last look, and of no others.
     fn look(&mut self) -> Arc<Look> {
         self.take_touched();
-        let touched = self.unseen.take();
+        let mut touched = self.unseen.take();
+        touched.retain(|subject| look::is_shown(*subject));
         if !touched.is_empty() {
             let all = Arc::make_mut(&mut self.samples);
             for subject in touched {
@@ -346,6 +347,7 @@ impl Worker {
             subjects: Arc::new(self.slot.subjects().clone()),
             samples: self.samples.clone(),
             fold_seconds: Some(self.fold_seconds.clone()),
+            loads: self.slot.loads(&self.status.policy().policy.limits),
         });
         self.last.set(look.clone());
         look

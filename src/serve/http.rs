@@ -1,16 +1,17 @@
-use std::{future::Future, pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
+use tokio::{net::TcpListener, sync::OwnedSemaphorePermit, time::timeout};
 use tower::ServiceExt;
 
-use super::seats::{Seat, Seats};
+use super::{
+    room::{Bound, Room},
+    seats::Seat,
+};
 
-/// Connections at once. One more takes the place of the one that has been idle longest.
-const CONNECTIONS_MAX: usize = 512;
-/// How long a new connection waits for that place.
+/// How long a new connection waits for the place of one that was asked to go.
 const PLACE_TIMEOUT: Duration = Duration::from_millis(100);
 /// A request's head must arrive within this time, also on a connection kept alive.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -20,9 +21,7 @@ const CONNECTION_MAX: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Accepts connections until `stop` completes, then lets those in progress finish.
-pub async fn accept(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let seats = Arc::new(Seats::default());
+pub async fn accept(listener: TcpListener, router: Router, room: Arc<Room>, stop: impl Future<Output = ()>) {
     let (closing, closed) = tokio::sync::watch::channel(false);
     let mut stop = pin!(stop);
     loop {
@@ -30,28 +29,54 @@ pub async fn accept(listener: TcpListener, router: Router, stop: impl Future<Out
             () = &mut stop => break,
             accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
-                // Out of descriptors, most likely: others will be closed.
+                // Out of descriptors, most likely: whoever is idle makes room.
                 tracing::warn!("cannot accept a connection: {error}");
+                room.seats.vacate(None);
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             }
         };
-        if room.available_permits() == 0 {
-            seats.vacate();
-        }
-        let Ok(Ok(permit)) = timeout(PLACE_TIMEOUT, room.clone().acquire_owned()).await else { continue };
+        let permit = match place(&room, peer.ip()).await {
+            Ok(permit) => permit,
+            Err(bound) => {
+                room.reached(bound);
+                // Whoever has a receive buffer learns why; nobody waits for him.
+                let _ = stream.try_write(FULL);
+                continue;
+            }
+        };
         let _ = stream.set_nodelay(true);
-        let (router, closed, seat) = (router.clone(), closed.clone(), seats.take());
+        let (router, closed, seat) = (router.clone(), closed.clone(), room.seats.take(peer.ip()));
         tokio::spawn(async move {
             connection(stream, router, closed, seat).await;
             drop(permit);
         });
     }
     let _ = closing.send(true);
-    let _ = timeout(GRACE, room.acquire_many(CONNECTIONS_MAX as u32)).await;
+    let _ = timeout(GRACE, room.connections.acquire_many(room.connections_max as u32)).await;
+}
+
+/// What a connection is told for which there is no place.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 71\r\n\r\n\
+    too many connections: close those you do not need, and ask in a moment\n";
+
+/// A place for one more connection of an address: where all are taken, that of one that is idle.
+async fn place(room: &Room, address: IpAddr) -> Result<OwnedSemaphorePermit, Bound> {
+    let crowded = room.seats.of(address) >= Bound::AddressConnections.max();
+    if crowded && !room.seats.vacate(Some(address)) {
+        return Err(Bound::AddressConnections);
+    }
+    if room.connections.available_permits() == 0 && !crowded && !room.seats.vacate(None) {
+        return Err(Bound::Connections);
+    }
+    match timeout(PLACE_TIMEOUT, room.connections.clone().acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Bound::Connections),
+    }
 }
 
 async fn connection(

@@ -3,7 +3,10 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::guard::{Reason, Refused};
+use super::{
+    guard::{Reason, Refused},
+    room::Room,
+};
 use crate::{
     event::{Nanos, time},
     fold::lines::{Oddity, Outcome},
@@ -11,7 +14,7 @@ use crate::{
     stats::{Bounds, Histogram},
     streams::ResetReason,
     subject::Subject,
-    view::{Bucket, Family, FamilyPage, MetricType, Point, Sample, Series},
+    view::{Bucket, Family, FamilyPage, Load, MetricType, Point, Sample, Series},
 };
 
 /// Time to answer a scrape.
@@ -23,7 +26,13 @@ impl Bounds for ScrapeSeconds {
 }
 
 /// Every family of the page: the fleet's, then the recorder's own. What was appended before the call is in it.
-pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>, refused: &Refused) -> Vec<FamilyPage> {
+pub fn pages(
+    live: &Live,
+    now: Nanos,
+    scrapes: Histogram<ScrapeSeconds>,
+    refused: &Refused,
+    room: &Room,
+) -> Vec<FamilyPage> {
     let intake = live.look_at_intake();
     let looks = live.look_at_consumers();
     let hidden: BTreeSet<Subject> =
@@ -37,6 +46,7 @@ pub fn pages(live: &Live, now: Nanos, scrapes: Histogram<ScrapeSeconds>, refused
     }
     own(live.status(), intake.as_ref(), &looks, now, &mut pages);
     requests(scrapes, refused, &mut Own { pages: &mut pages });
+    limits(&room.loads(live, intake.as_ref(), &looks), &mut Own { pages: &mut pages });
     pages
 }
 
@@ -161,6 +171,22 @@ fn requests(scrapes: Histogram<ScrapeSeconds>, refused: &Refused, own: &mut Own)
     own.family("requests_refused_total", MetricType::Counter, "Requests refused by reason.");
     for reason in Reason::ALL {
         own.value(&[("reason", reason.name())], refused.get(reason) as f64);
+    }
+}
+
+/// Every limit, how far it is used, and how often it was reached: with the same labels, so that one divides another.
+fn limits(loads: &[Load], own: &mut Own) {
+    own.family("limit", MetricType::Gauge, "The most there may be of something.");
+    for load in loads {
+        own.value(&[("limit", load.limit)], load.max as f64);
+    }
+    own.family("limit_used", MetricType::Gauge, "What there is now of something that is limited.");
+    for (load, used) in loads.iter().filter_map(|load| Some((load, load.used?))) {
+        own.value(&[("limit", load.limit)], used as f64);
+    }
+    own.family("limit_reached_total", MetricType::Counter, "How often a limit was reached.");
+    for load in loads {
+        own.value(&[("limit", load.limit)], load.reached as f64);
     }
 }
 

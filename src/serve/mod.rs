@@ -8,6 +8,10 @@ mod guard;
 mod http;
 /// The metric page from what the threads show.
 mod metrics;
+/// What the system gives the process.
+mod process;
+/// Bounds of what is done at once, and how far all limits are used.
+mod room;
 /// Which path answers what.
 mod routes;
 /// Which connection goes when all places are taken.
@@ -173,7 +177,7 @@ impl Server {
                     signals.stopped().await;
                     app.progress.stop();
                 };
-                http::accept(listener, routes::router(app.clone()), stop).await;
+                http::accept(listener, routes::router(app.clone()), app.room.clone(), stop).await;
                 io::Result::Ok(())
             })
             .map_err(ServeError::Runtime)?;

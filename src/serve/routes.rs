@@ -13,12 +13,13 @@ use axum::{
     routing::get,
 };
 use serde_json::Value;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    api::{self, ApiError, PATIENCE, seen::Seen, wait::Progress},
+    api::{self, ApiError, PATIENCE, wait::Progress},
     guard::{Access, Refused},
     metrics,
+    room::{Bound, Room},
     tokens::Scope,
 };
 use crate::{
@@ -30,13 +31,6 @@ use crate::{
     stats::Histogram,
     store::decisions::Source,
 };
-
-/// Questions that block a thread, at once.
-const BLOCKING_MAX: usize = 16;
-/// Bodies of lines held in memory at once.
-const BODIES_MAX: usize = 8;
-/// Connections that follow decisions.
-const FOLLOWERS_MAX: usize = 64;
 
 /// What every request is given.
 #[derive(Clone)]
@@ -51,12 +45,7 @@ pub struct Shared {
     registry: &'static [Registration],
     pub refused: Refused,
     pub progress: Progress,
-    pub seen: Arc<Seen>,
-    pub bodies: Semaphore,
-    pub followers: Arc<Semaphore>,
-    /// Reading the whole history, one at a time.
-    pub scans: Arc<Semaphore>,
-    blocking: Arc<Semaphore>,
+    pub room: Arc<Room>,
     scrapes: Mutex<Histogram<metrics::ScrapeSeconds>>,
 }
 
@@ -100,11 +89,7 @@ impl App {
             registry,
             refused: Refused::default(),
             progress,
-            seen: Arc::default(),
-            bodies: Semaphore::new(BODIES_MAX),
-            followers: Arc::new(Semaphore::new(FOLLOWERS_MAX)),
-            scans: Arc::new(Semaphore::new(1)),
-            blocking: Arc::new(Semaphore::new(BLOCKING_MAX)),
+            room: Arc::default(),
             scrapes: Mutex::default(),
         }))
     }
@@ -117,8 +102,8 @@ impl App {
         &self,
         work: impl FnOnce(&App) -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let Ok(Ok(permit)) = timeout(PATIENCE, self.blocking.clone().acquire_owned()).await else {
-            return Err(ApiError::busy("questions"));
+        let Ok(Ok(permit)) = timeout(PATIENCE, self.room.questions.clone().acquire_owned()).await else {
+            return Err(ApiError::busy(Bound::Questions));
         };
         let app = self.clone();
         let done = tokio::task::spawn_blocking(move || {
@@ -173,6 +158,11 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// Whether the length of a request is given twice: what one program takes for its end, another may not.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
+}
+
 /// Lets in whoever may ask. Routes of the API demand their scope themselves; health is for anybody with a token.
 async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
@@ -183,7 +173,13 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
         .check(request.method(), request.headers())
         .map_err(ApiError::from)
         .and_then(|caller| if is_free { Ok(caller) } else { app.permit(&caller, Scope::Read).map(|()| caller) });
+    // A length that came after the encoding is not seen here: nothing that follows on the connection is answered.
+    let is_last = request.headers().contains_key(header::TRANSFER_ENCODING);
     let mut response = match caller {
+        Ok(_) if is_ambiguous(request.headers()) => {
+            let message = "both transfer-encoding and content-length are given";
+            ApiError::new(400, "ambiguous_length", message, "give one of them").closing().into_response()
+        }
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await
@@ -200,6 +196,9 @@ async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Resp
         }
     };
     let headers = response.headers_mut();
+    if is_last {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
@@ -236,7 +235,7 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
 fn page(app: &App, format: Format, gzip: bool) -> Vec<u8> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let pages = metrics::pages(&app.live, app.clock.now(), scrapes, &app.refused);
+    let pages = metrics::pages(&app.live, app.clock.now(), scrapes, &app.refused, &app.room);
     let mut body = Vec::new();
     render::render(format, &pages, &mut body);
     if gzip {

@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -21,7 +22,10 @@ struct List {
 
 #[derive(Debug)]
 struct State {
+    address: IpAddr,
     busy: bool,
+    /// It was asked to go.
+    leaving: bool,
     /// When it last answered; `None` before its first request. Those go first.
     answered: Option<u64>,
     wanted: Arc<Notify>,
@@ -43,22 +47,38 @@ pub struct Busy {
 }
 
 impl Seats {
-    pub fn take(self: &Arc<Self>) -> Seat {
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Seat {
         let mut list = self.lock();
         let id = list.next;
         list.next += 1;
         let wanted = Arc::new(Notify::new());
-        list.taken.insert(id, State { busy: false, answered: None, wanted: wanted.clone() });
+        list.taken.insert(id, State { address, busy: false, leaving: false, answered: None, wanted: wanted.clone() });
         Seat { seats: self.clone(), id, wanted }
     }
 
-    /// Asks the connection that has been idle longest to go; nobody who is being answered.
-    pub fn vacate(&self) {
-        let list = self.lock();
-        let idle = list.taken.iter().filter(|(_, state)| !state.busy);
-        if let Some((_, state)) = idle.min_by_key(|(id, state)| (state.answered, **id)) {
-            state.wanted.notify_one();
+    /// Asks the connection that has been idle longest to go, of one address or of all; nobody who is being answered. False
+    /// when there is none to ask.
+    pub fn vacate(&self, address: Option<IpAddr>) -> bool {
+        let mut list = self.lock();
+        let of_address = |state: &State| address.is_none_or(|address| state.address == address);
+        let idle = list.taken.iter_mut().filter(|(_, state)| !state.busy && !state.leaving && of_address(state));
+        let Some((_, state)) = idle.min_by_key(|(id, state)| (state.answered, **id)) else { return false };
+        state.leaving = true;
+        state.wanted.notify_one();
+        true
+    }
+
+    /// Connections of an address, but for those that were asked to go.
+    pub fn of(&self, address: IpAddr) -> usize {
+        self.lock().taken.values().filter(|state| !state.leaving && state.address == address).count()
+    }
+
+    pub fn most_of_an_address(&self) -> usize {
+        let mut counts = BTreeMap::<IpAddr, usize>::new();
+        for state in self.lock().taken.values().filter(|state| !state.leaving) {
+            *counts.entry(state.address).or_default() += 1;
         }
+        counts.into_values().max().unwrap_or(0)
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
@@ -116,23 +136,28 @@ mod tests {
     #[test]
     fn the_longest_idle_goes_first_and_nobody_who_is_answered() {
         let seats = Arc::new(Seats::default());
-        let (kept_alive, silent, busy, fresh) = (seats.take(), seats.take(), seats.take(), seats.take());
+        let [one, other] = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
+        let [kept_alive, silent, busy] = [one; 3].map(|address| seats.take(address));
+        let fresh = seats.take(other);
+        assert_eq!([seats.of(one), seats.of(other), seats.most_of_an_address()], [3, 1, 3]);
         drop(kept_alive.busy());
         let answering = busy.busy();
         let all = [&kept_alive, &silent, &busy, &fresh];
-        seats.vacate();
+        assert!(seats.vacate(None));
         assert_eq!(asked_to_go(&all), [1], "never asked anything, and came first");
+        assert_eq!(seats.of(one), 2, "one that was asked to go does not count");
         drop(silent);
-        seats.vacate();
+        assert!(seats.vacate(Some(other)));
         assert_eq!(asked_to_go(&[&kept_alive, &busy, &fresh]), [3], "never asked anything");
+        assert!(!seats.vacate(Some(other)), "nobody is asked twice");
         drop(fresh);
-        seats.vacate();
+        assert!(seats.vacate(None));
         assert_eq!(asked_to_go(&[&kept_alive, &busy]), [0], "idle between its requests");
         drop(kept_alive);
-        seats.vacate();
+        assert!(!seats.vacate(None));
         assert_eq!(asked_to_go(&[&busy]), [0_u64; 0], "is being answered");
         drop(answering);
-        seats.vacate();
+        assert!(seats.vacate(Some(one)));
         assert_eq!(asked_to_go(&[&busy]), [2]);
     }
 }

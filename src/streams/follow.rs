@@ -15,7 +15,7 @@ use super::{
     scan::{self, Found, Inode, Problem},
     source,
 };
-use crate::files::Files;
+use crate::{files::Files, view::Load};
 
 /// New bytes of a file beyond this are not held in memory but read again when they are folded; those of all files
 /// together neither.
@@ -38,7 +38,18 @@ pub struct Follower {
     pub(super) held: HeldFiles,
     /// Found before the first look.
     pub(super) resets: Vec<Reset>,
+    /// Names of streams, and how many there may be.
+    pub(super) streams: HashSet<Arc<str>>,
+    pub(super) streams_max: usize,
+    /// Streams beyond, at the last full look.
+    pub(super) beyond: usize,
 }
+
+/// Streams of a directory. Each has series of its own on the metric page; the files of a stream are not limited.
+const STREAMS_MAX: usize = 20_000;
+
+/// Streams that the program itself appends to. They find a place whoever took the others.
+const OWN: [&str; 3] = ["api", "control", "reconcile"];
 
 impl Follower {
     /// A follower that knows the generations of a tape. With `links`, new files are hard-linked there before they are
@@ -54,6 +65,9 @@ impl Follower {
             present: HashSet::new(),
             held: HeldFiles::default(),
             resets: Vec::new(),
+            streams: HashSet::new(),
+            streams_max: STREAMS_MAX,
+            beyond: 0,
         };
         for generation in known {
             follower.add(generation);
@@ -63,6 +77,11 @@ impl Follower {
 
     pub fn files(&self) -> &Files {
         &self.files
+    }
+
+    /// How far the limit of streams is used.
+    pub fn load(&self) -> Load {
+        Load::new("streams", self.streams_max, self.streams.len(), self.beyond as u64)
     }
 
     pub fn generations(&self) -> &[Generation] {
@@ -104,6 +123,12 @@ impl Follower {
         for (index, file) in grown {
             self.collect(index, file, extents_of, &mut poll);
         }
+        let before = fresh.len();
+        fresh.retain(|file| self.has_place(&file.name.stream));
+        if *scope == Scope::All {
+            self.beyond = before - fresh.len();
+            poll.problems.extend(self.crowded(&found));
+        }
         for file in fresh {
             // Copies and archives are not urgent, and may be in the making: only a full look meets them.
             if *scope == Scope::All || may_be_appended_to(file) {
@@ -112,6 +137,21 @@ impl Follower {
         }
         self.order(&found, &mut poll.pending);
         Ok(poll)
+    }
+
+    fn has_place(&self, stream: &str) -> bool {
+        self.streams.len() < self.streams_max || self.streams.contains(stream) || OWN.contains(&stream)
+    }
+
+    /// One problem for all files that find no place.
+    fn crowded(&self, found: &[Found]) -> Option<Problem> {
+        let first = found.iter().find(|file| !self.has_place(&file.name.stream)).filter(|_| self.beyond > 0)?;
+        let what = format!(
+            "there are {} files of streams beyond the {} that can be followed, this one first; append to streams that are \
+             there already",
+            self.beyond, self.streams_max
+        );
+        Some(Problem { path: first.path.clone(), what })
     }
 
     /// Remembers that a pending range is on the tape.
@@ -264,6 +304,7 @@ impl Follower {
         if generation.state != State::Ended {
             self.by_inode.insert(generation.inode(), index);
         }
+        self.streams.insert(generation.stream().clone());
         self.generations.push(generation);
         index
     }

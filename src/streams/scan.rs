@@ -21,7 +21,7 @@ pub struct Found {
 }
 
 /// Something in the directory that cannot be followed, and why.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     pub path: PathBuf,
     pub what: String,

@@ -14,14 +14,41 @@ use serde_json::Value;
 /// The program under test.
 pub const RUNTAPE: &str = env!("CARGO_BIN_EXE_runtape");
 
-/// An events directory that vanishes with its value.
+/// The release build, where `RUNTAPE_RELEASE_BIN` names it.
+pub fn fast() -> PathBuf {
+    std::env::var_os("RUNTAPE_RELEASE_BIN").map_or_else(|| PathBuf::from(RUNTAPE), PathBuf::from)
+}
+
+/// A number from the environment, for tests whose size is chosen.
+pub fn size(variable: &str, default: u64) -> u64 {
+    std::env::var(variable).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Numbers that look random and are the same each time.
+pub fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    }
+}
+
+/// An events directory that vanishes with its value, unless it is to be kept.
 pub struct Events {
-    dir: tempfile::TempDir,
+    path: PathBuf,
+    _vanishes: Option<tempfile::TempDir>,
 }
 
 impl Events {
     pub fn new() -> Events {
-        Events { dir: tempfile::tempdir().expect("a temporary directory") }
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Events { path: dir.path().to_owned(), _vanishes: Some(dir) }
+    }
+
+    /// A directory that stays.
+    pub fn kept(path: PathBuf) -> Events {
+        fs::create_dir_all(&path).expect("a writable directory");
+        Events { path, _vanishes: None }
     }
 
     /// A copy of the streams of a directory, without its tape.
@@ -36,7 +63,7 @@ impl Events {
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     pub fn stream(&self, name: &str) -> PathBuf {
@@ -103,8 +130,17 @@ impl Server {
 
     /// The same, with variables of the environment.
     pub fn start_in(events: &Path, more: &[&str], env: &[(&str, &str)]) -> Server {
+        Server::start_by(Path::new(RUNTAPE), events, more, env)
+    }
+
+    /// The same, of the release build where there is one: for what needs its speed.
+    pub fn start_fast(events: &Path, more: &[&str]) -> Server {
+        Server::start_by(&fast(), events, more, &[])
+    }
+
+    fn start_by(program: &Path, events: &Path, more: &[&str], env: &[(&str, &str)]) -> Server {
         let events = events.to_str().expect("a UTF-8 path");
-        let mut child = Command::new(RUNTAPE)
+        let mut child = Command::new(program)
             .args(["serve", "--events", events, "--listen", "127.0.0.1:0"])
             .args(more)
             .env("RUNTAPE_LOG", "warn")

@@ -9,7 +9,7 @@ mod process;
 /// Renamed, deleted, packed.
 mod rotation;
 /// A directory, a server, and what it must have folded.
-mod stage;
+pub mod stage;
 /// The tape read back, however it was written.
 mod tape;
 /// Emptied and written anew.

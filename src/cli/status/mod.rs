@@ -33,12 +33,21 @@ impl Status {
             Ok(desk) => desk,
             Err(error) => return self.unreachable(error),
         };
-        let looked = desk.health().and_then(|health| Ok((health, desk.state()?, desk.policy()?)));
+        let looked = desk.health().and_then(|health| {
+            let state = desk.state().or_else(|error| without_rows(health.as_ref(), error))?;
+            Ok((health, state, desk.policy()?))
+        });
         let (health, state, policy) = match looked {
             Ok(looked) => looked,
             Err(error) => return self.unreachable(error),
         };
-        let problems = problems::all(health.as_ref(), &state);
+        let mut problems = problems::all(health.as_ref(), &state);
+        problems.extend(state[UNKNOWN].as_str().map(|why| {
+            Problem::new(
+                format!("what stands with the agents is not known: {why}"),
+                "ask again, or for one: `runtape agent NAME`",
+            )
+        }));
         let corners = corners::all(&state, &policy.policy);
         let report = json!({
             "fine": problems.is_empty() && corners.is_empty(),
@@ -80,6 +89,24 @@ impl Status {
         out.flush()?;
         Ok(if report["fine"] == true { Found::Nothing } else { Found::Something })
     }
+}
+
+/// Why nothing is known of the agents.
+const UNKNOWN: &str = "unknown";
+
+/// What a server says of itself is told also when it has no time for the rows of all agents.
+///
+/// # Errors
+/// There is no server, or it does not answer at all.
+fn without_rows(health: Option<&Value>, error: anyhow::Error) -> anyhow::Result<State> {
+    if let (Some(health), Some(DeskError::Answered { status: 503, .. })) = (health, error.downcast_ref::<DeskError>()) {
+        let of = |name: &str| health[name].clone();
+        return Ok(json!({
+            "position": of("position"), "tape_time": of("tape_time"), "lines": of("lines"), "waiting": of("waiting"),
+            UNKNOWN: format!("{error:#}"),
+        }));
+    }
+    Err(error)
 }
 
 /// The problems one by one, then the corners, or that there are none.

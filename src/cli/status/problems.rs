@@ -9,6 +9,9 @@ use crate::{
 /// One line in so many that cannot be read is worth a look.
 const MALFORMED_SHARE: f64 = 0.01;
 
+/// A limit that is used to this share will soon be reached.
+const NARROW_SHARE: f64 = 0.9;
+
 /// Something that needs a person, and what that person can do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -57,8 +60,34 @@ fn of_server(health: &Value, problems: &mut Vec<Problem>) {
                 .push(Problem::new(format!("consumer {} is down{why}", human::visible(name)), "restart the server"));
         }
     }
+    of_limits(&health["limits"], problems);
     if health["ready"] == false && problems.is_empty() {
         problems.push(Problem::new("the server is not ready", "wait until it has read its history"));
+    }
+}
+
+/// Limits that a person has to do something about, before they are reached or after.
+const NARROW: &[(&str, &str, &str)] = &[
+    ("agents", "agents are known", "raise limits.agents, or repair whoever makes up names"),
+    ("strategies", "strategies are known", "raise limits.agents, or repair whoever makes up names"),
+    ("streams", "streams are followed", "append to fewer streams"),
+    ("waiting_pnl", "PnL lines wait for their runs", "record the runs, or name the agent on the PnL line"),
+    ("reservations", "reservations are open", "settle or release some, or raise limits.reservations"),
+    ("open_positions", "positions are open", "append prices of their symbols, so that they close"),
+    ("shown_agents", "agents are on the metric page", "ask the API for those beyond; retire who is gone"),
+    ("shown_strategies", "strategies are on the metric page", "ask the API for those beyond; retire who is gone"),
+    ("descriptors", "descriptors are open", "raise the limit (ulimit -n) of the server"),
+    ("memory_bytes", "bytes of memory are in use", "give the server more memory, or lower limits of the policy"),
+];
+
+fn of_limits(limits: &Value, problems: &mut Vec<Problem>) {
+    for (limit, what, way_out) in NARROW {
+        let number = |name: &str| limits[*limit][name].as_u64();
+        let (Some(max), Some(used)) = (number("max"), number("used")) else { continue };
+        if used as f64 >= NARROW_SHARE * max as f64 && max > 0 {
+            let what = format!("{} of at most {} {what}", human::count(used), human::count(max));
+            problems.push(Problem::new(what, *way_out));
+        }
     }
 }
 
@@ -216,6 +245,8 @@ mod tests {
             "ready": false,
             "problems": ["consumer gates is 900 lines behind", "the disk is full: nothing is durable"],
             "consumers": [ { "name": "gates", "up": true }, { "name": "runs", "up": false, "problem": "it failed" } ],
+            "limits": { "agents": { "max": 1000, "used": 900 }, "streams": { "max": 1000, "used": 899 },
+                        "dedupe_ids": { "max": 10, "used": 10 } },
         });
         let state = json!({
             "position": 1000, "waiting": 40, "lines": { "pnl": 41, "malformed": 50, "refused_control": 1 },
@@ -227,6 +258,7 @@ mod tests {
             "the disk is full: nothing is durable",
             "consumer gates is 900 lines behind",
             "consumer runs is down: it failed",
+            "900 of at most 1,000 agents are known",
             "the budget of 2026-03-01 is exhausted: $0.05 left of $5.00",
             "the fleet is paused since position 9",
             "1 agent is killed (k)",

@@ -25,7 +25,7 @@ use crate::{
     },
     policy,
     subject::{PerSubject, Subject},
-    view::{Family, MetricType, Row, Samples},
+    view::{Family, Load, MetricType, Row, Samples},
 };
 
 /// Days of spending kept per agent; the fleet's are kept for ever.
@@ -45,6 +45,9 @@ pub struct Budget {
     /// What the fleet's limit was last made of.
     #[serde(skip)]
     given: Option<(f64, f64)>,
+    /// Reservations denied because too many were open, since the program began: for a look, not for the fold.
+    #[serde(skip)]
+    crowded: u64,
 }
 
 const REMAINING: usize = 0;
@@ -122,6 +125,10 @@ impl Consumer for Budget {
         out.maybe(REMAINING, account.and_then(|account| account.remaining(self.today)).map(money::to_usd));
         out.maybe(RESERVED, account.map(|account| money::to_usd(account.reserved)));
         out.maybe(DAILY, account.and_then(|account| account.limit.as_ref()).map(|limit| money::to_usd(limit.daily)));
+    }
+
+    fn loads(&self, limits: &policy::Limits) -> Vec<Load> {
+        vec![Load::new("reservations", limits.reservations, self.ledger.len(), self.crowded)]
     }
 
     fn row(&self, subject: Subject, out: &mut Row) {
@@ -223,6 +230,7 @@ impl Budget {
         let (verdict, rule, way_out) = if self.ledger.is_open(run, name) {
             (REFUSED, "already reserved", "release it first, or use another run_id")
         } else if self.ledger.len() >= policy.limits.reservations {
+            self.crowded += 1;
             ("denied", "too many reservations", "settle or release some, or raise limits.reservations")
         } else if exceeds(fleet) {
             ("denied", "fleet budget", "ask for less, or wait for the next UTC day")

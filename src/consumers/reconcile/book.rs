@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Positions open at once; signals beyond are counted, and not reconciled.
-const OPEN_MAX: usize = 100_000;
+pub const OPEN_MAX: usize = 100_000;
 
 /// Profits written by us that did not come back yet, kept at most.
 const WRITTEN_MAX: usize = 100_000;
@@ -58,6 +58,11 @@ pub struct Closed {
 }
 
 impl Book {
+    /// Positions that are open.
+    pub fn len(&self) -> usize {
+        self.positions.len()
+    }
+
     /// Opens a position; false when there are too many.
     pub fn open(&mut self, symbol: &str, position: Position) -> bool {
         if self.positions.len() >= OPEN_MAX {

@@ -8,13 +8,14 @@ mod book;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use self::book::{Book, Closed, Position};
+use self::book::{Book, Closed, OPEN_MAX, Position};
 use crate::{
     decision::{DecisionLine, Numbers},
     event::{Direction, Nanos, time},
     fold::{At, Body, Consumer, Decisions, Event, batch::Alpha},
+    policy::Limits,
     subject::{PerSubject, Subject},
-    view::{Family, MetricType, Row, Samples},
+    view::{Family, Load, MetricType, Row, Samples},
 };
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -84,6 +85,10 @@ impl Consumer for Reconcile {
             out.number(CLOSED, count.closed as f64);
             out.number(OPEN, count.open() as f64);
         }
+    }
+
+    fn loads(&self, _limits: &Limits) -> Vec<Load> {
+        vec![Load::new("open_positions", OPEN_MAX, self.book.len(), self.fleet.refused)]
     }
 
     fn row(&self, subject: Subject, out: &mut Row) {

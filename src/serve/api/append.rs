@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::{
     PATIENCE,
+    body::Place,
     errors::ApiError,
     fields,
     seen::{Known, Seen},
@@ -13,7 +14,7 @@ use crate::{
     decision::DecisionLine,
     event::{Key, Kind},
     fold::lines::Outcome,
-    live::{AppendError, Appended, OwnStream},
+    live::{AppendError, AppendResult, Appended, OwnStream},
     serve::routes::App,
 };
 
@@ -58,7 +59,7 @@ pub async fn claim(app: &App, kind: &str, given: Option<&str>, content: &Value) 
         return Ok(Claimed::New(Claim { event_id: uuid::Uuid::new_v4().to_string(), held: None }));
     };
     let (key, content) = (Key::of_parts(kind, &event_id), blake3::hash(content.to_string().as_bytes()));
-    let settled = || match app.seen.take(key, content) {
+    let settled = || match app.room.seen.take(key, content) {
         Known::Underway => None,
         known => Some(known),
     };
@@ -68,7 +69,7 @@ pub async fn claim(app: &App, kind: &str, given: Option<&str>, content: &Value) 
             let message = format!("event_id {:?} stands for another request", fields::shortened(&event_id));
             Err(ApiError::new(409, "event_id_reused", message, "give each request an event_id of its own"))
         }
-        Some(Known::New) => Ok(Claimed::New(Claim { event_id, held: Some((app.seen.clone(), key)) })),
+        Some(Known::New) => Ok(Claimed::New(Claim { event_id, held: Some((app.room.seen.clone(), key)) })),
         Some(Known::Underway) | None => Err(unanswered(app, "the same request is still being appended")),
     }
 }
@@ -92,12 +93,17 @@ pub async fn control(app: &App, kind: Kind, claim: Claim, lines: Vec<String>) ->
     append(app, OwnStream::Control, lines, judged).await?
 }
 
-/// Appends lines of producers; where each came to stand.
+/// Appends lines of producers; where each came to stand. They keep their place in memory until they are appended, whether
+/// or not somebody still waits for the answer.
 ///
 /// # Errors
 /// They could not be appended.
-pub async fn events(app: &App, lines: Vec<String>) -> Result<Vec<Appended>, ApiError> {
-    append(app, OwnStream::Api, lines, |result| result.map_err(ApiError::from)).await?
+pub async fn events(app: &App, lines: Vec<String>, place: Place) -> Result<Vec<Appended>, ApiError> {
+    let then = move |result: AppendResult| {
+        drop(place);
+        result.map_err(ApiError::from)
+    };
+    append(app, OwnStream::Api, lines, then).await?
 }
 
 async fn append<T: Send + 'static>(

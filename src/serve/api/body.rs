@@ -6,13 +6,16 @@ use axum::{
 };
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     errors::ApiError,
     fields::{self, Field},
 };
-use crate::serve::routes::App;
+use crate::serve::{
+    room::{Bound, Room},
+    routes::App,
+};
 
 /// A body must be there within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,21 +27,26 @@ pub const LINES_MAX: usize = 8 << 20;
 /// The fields of a JSON body. Demanding its content type keeps forms of foreign pages out: they cannot send it.
 pub async fn json(headers: &HeaderMap, body: Body, known: &'static [Field]) -> Result<Map<String, Value>, ApiError> {
     demand(headers, &["application/json"])?;
-    let bytes = read(headers, body, JSON_MAX).await?;
+    let (bytes, _) = read(headers, body, Bound::JsonBytes, None).await?;
     let value = serde_json::from_slice(&bytes)
         .map_err(|error| ApiError::new(400, "invalid_json", format!("the body is not JSON: {error}"), "send {...}"))?;
     fields::body(known, value)
 }
 
-/// A body of lines. Few are read at the same time, since they are held in memory.
-pub async fn lines(app: &App, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+/// The memory that a body of lines takes, free again when dropped.
+pub type Place = Option<OwnedSemaphorePermit>;
+
+/// A body of lines, and the place it takes in the memory there is for all such bodies.
+pub async fn lines(app: &App, headers: &HeaderMap, body: Body) -> Result<(Bytes, Place), ApiError> {
     demand(headers, &["application/x-ndjson", "application/json"])?;
-    let permit = timeout(BODY_TIMEOUT, app.bodies.acquire()).await;
-    let Ok(Ok(_permit)) = permit else { return Err(ApiError::busy("bodies").closing()) };
-    read(headers, body, LINES_MAX).await
+    read(headers, body, Bound::LinesBytes, Some(&app.room)).await
 }
 
 fn demand(headers: &HeaderMap, types: &[&str]) -> Result<(), ApiError> {
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|value| value.as_bytes() != b"identity") {
+        let message = format!("content-encoding {encoding:?} is not taken here");
+        return Err(ApiError::new(415, "content_encoding", message, "send the body as it is").closing());
+    }
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let essence = given.split(';').next().unwrap_or("").trim();
     if types.iter().any(|wanted| essence.eq_ignore_ascii_case(wanted)) {
@@ -49,13 +57,15 @@ fn demand(headers: &HeaderMap, types: &[&str]) -> Result<(), ApiError> {
     Err(ApiError::new(415, "content_type", message, way_out).closing())
 }
 
-async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiError> {
+async fn read(headers: &HeaderMap, body: Body, bound: Bound, room: Option<&Room>) -> Result<(Bytes, Place), ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > max as u64) {
-        return Err(too_large(max));
+    if announced.is_some_and(|length| length > bound.max() as u64) {
+        return Err(too_large(bound));
     }
-    match timeout(BODY_TIMEOUT, collect(body, max)).await {
+    let mut waits = false;
+    match timeout(BODY_TIMEOUT, collect(body, bound, room, &mut waits)).await {
         Ok(result) => result,
+        Err(_) if waits => Err(ApiError::busy(Bound::BodiesKib).closing()),
         Err(_) => {
             let message = format!("the body was not there within {} s", BODY_TIMEOUT.as_secs());
             Err(ApiError::new(408, "slow_body", message, "send it at once").closing())
@@ -63,21 +73,34 @@ async fn read(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, ApiE
     }
 }
 
-async fn collect(body: Body, max: usize) -> Result<Bytes, ApiError> {
+/// The parts of a body. Each takes its place in memory as it comes, so that whoever announces much and sends nothing takes
+/// none; `waits` says whether it is our turn to make room.
+async fn collect(body: Body, bound: Bound, room: Option<&Room>, waits: &mut bool) -> Result<(Bytes, Place), ApiError> {
     let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut place) = (Vec::new(), Place::None);
     while let Some(part) = stream.next().await {
         let part = part.map_err(|error| {
             ApiError::new(400, "broken_body", format!("the body broke off: {error}"), "send all of it").closing()
         })?;
-        if bytes.len() + part.len() > max {
-            return Err(too_large(max));
+        if bytes.len() + part.len() > bound.max() {
+            return Err(too_large(bound));
+        }
+        if let Some(room) = room {
+            *waits = true;
+            let kib = part.len().div_ceil(1024) as u32;
+            let more = room.bodies.clone().acquire_many_owned(kib).await.ok();
+            *waits = false;
+            match (&mut place, more) {
+                (Some(place), Some(more)) => place.merge(more),
+                (place, more) => *place = more,
+            }
         }
         bytes.extend_from_slice(&part);
     }
-    Ok(bytes.into())
+    Ok((bytes.into(), place))
 }
 
-fn too_large(max: usize) -> ApiError {
-    ApiError::new(413, "too_large", format!("the body is larger than {max} bytes"), "send less at once").closing()
+fn too_large(bound: Bound) -> ApiError {
+    let message = format!("the body is larger than {} bytes", bound.max());
+    ApiError::new(413, "too_large", message, "send less at once").at(bound).closing()
 }

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 
 use crate::{
     live::AppendError,
-    serve::guard::{Reason, Refusal},
+    serve::{
+        guard::{Reason, Refusal},
+        room::Bound,
+    },
 };
 
 /// A request that could not be done: for programs the code, for people what is wrong and what to do.
@@ -21,6 +24,8 @@ pub struct ApiError {
     pub more: Option<Box<(&'static str, Value)>>,
     /// Counted as a refusal.
     pub refused: Option<Reason>,
+    /// The bound that was reached.
+    pub reached: Option<Bound>,
     /// What is left of the request was not read: the connection cannot go on.
     pub close: bool,
 }
@@ -34,6 +39,7 @@ impl ApiError {
             way_out: way_out.into(),
             more: None,
             refused: None,
+            reached: None,
             close: false,
         }
     }
@@ -53,8 +59,14 @@ impl ApiError {
     }
 
     /// All places for such requests are taken.
-    pub fn busy(what: &str) -> ApiError {
-        ApiError::new(503, "busy", format!("too many {what} are being answered"), "ask again in a moment")
+    pub fn busy(bound: Bound) -> ApiError {
+        let message = format!("all places are taken (limit {}: {})", bound.name(), bound.max());
+        ApiError::new(503, "busy", message, "ask again in a moment").at(bound)
+    }
+
+    /// A bound was reached.
+    pub fn at(self, bound: Bound) -> ApiError {
+        ApiError { reached: Some(bound), ..self }
     }
 
     pub fn stopping() -> ApiError {

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     event::{self, Kind, Nanos, Stamp, control},
     fold::lines::Outcome,
-    serve::{routes::App, tokens::Caller},
+    serve::{room::Bound, routes::App, tokens::Caller},
     streams::lines::is_blank,
 };
 
@@ -23,9 +23,9 @@ const NAMED_MAX: usize = 100;
 /// POST /api/v1/events
 pub async fn post(app: App, asked: Asked) -> Result<Response, ApiError> {
     let now = app.clock.now();
-    let (bytes, caller) = (asked.bytes, asked.caller);
+    let (bytes, caller, place) = (asked.bytes, asked.caller, asked.place);
     let lines = app.blocking(move |app| prepare(&bytes, now, &caller, line_bytes(app))).await??;
-    let appended = append::events(&app, lines).await?;
+    let appended = append::events(&app, lines, place).await?;
     if let Some(last) = appended.iter().map(|line| line.position).max() {
         append::durable(&app, last).await?;
     }
@@ -57,7 +57,7 @@ pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller, limit: usize) -> Resul
         }
         if lines.len() >= LINES_MAX {
             let message = format!("there are more than {LINES_MAX} lines");
-            return Err(ApiError::new(413, "too_many_lines", message, "send fewer at once"));
+            return Err(ApiError::new(413, "too_many_lines", message, "send fewer at once").at(Bound::BodyLines));
         }
         match line_of(line, limit, &ts, caller) {
             Ok(line) => lines.push(line),

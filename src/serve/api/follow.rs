@@ -13,7 +13,7 @@ use super::{
     errors::ApiError,
 };
 use crate::{
-    serve::routes::App,
+    serve::{room::Bound, routes::App},
     store::decisions::{Cursor, Filter, Found},
 };
 
@@ -50,7 +50,7 @@ pub async fn follow(
         Some(cursor) => cursor,
         None => None,
     };
-    let place = app.followers.clone().try_acquire_owned().map_err(|_| ApiError::busy("followers of decisions"))?;
+    let place = app.room.followers.clone().try_acquire_owned().map_err(|_| ApiError::busy(Bound::Followers))?;
     // A browser that connects again sends the same address as before: what it saw last counts more.
     let after = last.or(after).or_else(|| behind(app.live.status().decided()));
     let follower = Follower { app, filter, after, begun: false, _place: place };

@@ -4,7 +4,7 @@
 /// Waiting for lines to be durable, and appending requests once.
 mod append;
 /// Bodies, within a size and a time.
-mod body;
+pub mod body;
 /// Operators' commands.
 mod commands;
 /// Decisions, page by page.
@@ -12,7 +12,7 @@ mod decisions;
 /// What a request is told that could not be done.
 pub mod errors;
 /// Lines of producers.
-mod events;
+pub mod events;
 /// What values must be, for checks and schemas.
 mod fields;
 /// Decisions as they are made, as server-sent events.
@@ -46,6 +46,7 @@ use axum::{
 };
 use serde_json::{Map, Value};
 
+use body::Place;
 pub use errors::ApiError;
 use table::{Body, ROUTES, Route};
 
@@ -65,8 +66,9 @@ pub struct Asked {
     pub query: Map<String, Value>,
     /// The fields of a JSON body.
     pub body: Map<String, Value>,
-    /// A body of lines.
+    /// A body of lines, and its place in memory.
     pub bytes: Bytes,
+    pub place: Place,
     pub method: Method,
     pub headers: HeaderMap,
 }
@@ -106,6 +108,9 @@ async fn answer(app: App, path: &'static str, request: Request) -> Response {
             if let Some(reason) = error.refused {
                 app.refused.count(reason);
             }
+            if let Some(bound) = error.reached {
+                app.room.reached(bound);
+            }
             error.into_response()
         }
     }
@@ -125,15 +130,15 @@ async fn checked(app: &App, path: &'static str, request: Request) -> Result<Resp
     let params = RawPathParams::from_request_parts(&mut parts, &()).await;
     let params = params.map_err(|_| bad_path("the path is not UTF-8"))?;
     let path = path_parameter(route, params.iter().next().map(|(_, value)| value))?;
-    let (fields, bytes) = match route.body {
-        Body::None => (Map::new(), Bytes::new()),
-        Body::Json(fields) => (body::json(&parts.headers, body, fields).await?, Bytes::new()),
+    let (fields, (bytes, place)) = match route.body {
+        Body::None => (Map::new(), Default::default()),
+        Body::Json(fields) => (body::json(&parts.headers, body, fields).await?, Default::default()),
         Body::Lines => (Map::new(), body::lines(app, &parts.headers, body).await?),
     };
     if let Some(position) = Asked::number(&query, "wait") {
         past(app, position).await?;
     }
-    let asked = Asked { caller, path, query, body: fields, bytes, method: parts.method, headers: parts.headers };
+    let asked = Asked { caller, path, query, body: fields, bytes, place, method: parts.method, headers: parts.headers };
     (route.run)(app.clone(), asked).await
 }
 

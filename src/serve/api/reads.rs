@@ -56,6 +56,15 @@ fn status_of(app: &App) -> Value {
         let oddities = Oddity::ALL.into_iter().map(|oddity| (oddity.name(), intake.lines.oddity(oddity)));
         outcomes.chain(oddities).map(|(name, count)| (name.to_owned(), count.into())).collect()
     });
+    let limits: Map<String, Value> = app
+        .room
+        .loads(&app.live, intake, &app.live.look_at_consumers())
+        .into_iter()
+        .map(|load| {
+            let of = json!({ "max": load.max, "used": load.used, "reached": load.reached });
+            (load.limit.to_owned(), of)
+        })
+        .collect();
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "ready": ready,
@@ -68,6 +77,7 @@ fn status_of(app: &App) -> Value {
         "lines": lines,
         "waiting": intake.map_or(0, |intake| intake.waiting),
         "agents": intake.map_or(0, |intake| intake.agents),
+        "limits": limits,
     })
 }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     layout::Layout,
     policy::Limits,
-    serve::routes::App,
+    serve::{room::Bound, routes::App},
     store::decisions::{Filter, Source, page},
     streams::RawLine,
     tape::{Directory, each_line},
@@ -35,8 +35,8 @@ impl Drop for Gone {
 /// GET /api/v1/runs/{run_id}
 pub async fn get(app: App, asked: Asked) -> Result<Response, ApiError> {
     // Each reads the whole history: one after the other.
-    let Ok(Ok(permit)) = timeout(PATIENCE, app.scans.clone().acquire_owned()).await else {
-        return Err(ApiError::busy("questions about runs"));
+    let Ok(Ok(permit)) = timeout(PATIENCE, app.room.scans.clone().acquire_owned()).await else {
+        return Err(ApiError::busy(Bound::Scans));
     };
     let gone = Gone(Arc::default());
     let (is_gone, run_id, layout, sources) = (gone.0.clone(), asked.path.clone(), app.layout.clone(), app.sources());

@@ -6,7 +6,7 @@ use std::{
 use crate::event::Key;
 
 /// Requests that can be told from one another at once; older ones are forgotten.
-const REQUESTS_MAX: usize = 65_536;
+pub const REQUESTS_MAX: usize = 65_536;
 
 /// Which requests came, and where their lines stand: the same request gets the same answer, however often it is sent.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct Seen {
 struct List {
     requests: HashMap<Key, Entry>,
     order: VecDeque<Key>,
+    forgotten: u64,
 }
 
 #[derive(Debug)]
@@ -61,6 +62,7 @@ impl Seen {
         while list.order.len() > self.max {
             if let Some(oldest) = list.order.pop_front() {
                 list.requests.remove(&oldest);
+                list.forgotten += 1;
             }
         }
         Known::New
@@ -78,6 +80,15 @@ impl Seen {
         let mut list = self.lock();
         list.requests.remove(&key);
         list.order.retain(|other| *other != key);
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    /// How many were forgotten to make room.
+    pub fn forgotten(&self) -> u64 {
+        self.lock().forgotten
     }
 
     fn lock(&self) -> MutexGuard<'_, List> {
