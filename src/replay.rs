@@ -17,10 +17,17 @@ mod threads;
 /// A replay could not be finished.
 #[derive(Debug, Error)]
 pub enum ReplayError {
-    #[error("cannot replay: {0}")]
-    Read(#[from] ReadError),
+    #[error("cannot replay: {0}; run `runtape verify`")]
+    Read(ReadError),
     #[error(transparent)]
     Tape(#[from] TapeError),
+}
+
+/// What could not be read is part of the message, and not told a second time as its source.
+impl From<ReadError> for ReplayError {
+    fn from(error: ReadError) -> ReplayError {
+        ReplayError::Read(error)
+    }
 }
 
 /// Where a replay ended.

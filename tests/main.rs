@@ -20,6 +20,8 @@ mod damage;
 mod desk;
 /// The documentation, typed.
 mod docs;
+/// Every fault of docs/faults.md.
+mod faults;
 /// The output for every sample, kept as files.
 mod golden;
 /// The dashboards, asked of a real Prometheus.

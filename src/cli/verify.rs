@@ -8,10 +8,16 @@ use super::{
 };
 use crate::{render::human, tape::verify};
 
+/// Decisions against a fold of the whole tape.
+mod decided;
+
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
     events: Events,
+    /// Also fold the whole tape anew, and compare every decision that was written
+    #[arg(long)]
+    decisions: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -20,8 +26,12 @@ pub struct Verify {
 impl Verify {
     pub fn run(self) -> anyhow::Result<Found> {
         let bar = Progress::new(None, "verifying", true);
-        let report = verify::verify(&self.events.layout(), |bytes| bar.inc(bytes))?;
+        let mut report = verify::verify(&self.events.layout(), |bytes| bar.inc(bytes))?;
         bar.finish();
+        // Of a damaged history nothing else comes out than what was decided by it.
+        if self.decisions && report.findings.is_empty() {
+            report.findings = decided::findings(&self.events.layout())?;
+        }
         let mut out = reading::stdout();
         if self.output == Output::Text {
             for finding in &report.findings {

@@ -102,6 +102,10 @@ pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, 
 }
 
 impl Finding {
+    pub fn in_file(path: PathBuf, what: impl Into<String>) -> Finding {
+        Finding { path: Some(path), ..Finding::of(what) }
+    }
+
     fn of(what: impl Into<String>) -> Finding {
         Finding { what: what.into(), round: None, stream: None, file: None, from: None, to: None, path: None }
     }
