@@ -29,6 +29,13 @@ use crate::{
     talk::{self, Talk},
 };
 
+/// Agents that go into quarantine and out of it, and the lines during which one of them has its turn.
+const WILD: u64 = 1000;
+const VISIT: u64 = 30;
+
+/// So few rewards are looked at that an agent is soon let out again.
+const POLICY: &str = "[rolling]\nwindow = 4\n[quarantine]\nsharpe_min_runs = 1000000\n";
+
 /// Lines of every kind, one write each, some in two halves; rewards that send agents into quarantine.
 struct Writer {
     dir: std::path::PathBuf,
@@ -54,8 +61,10 @@ impl Writer {
         let n = self.count;
         match n % 10 {
             0 => {
-                // The second one sends its agent into quarantine.
-                let line = format!("{{\"agent\":\"wild-{}\",\"reward\":-1.6,\"event_id\":\"w{n}\"}}\n", n / 30);
+                // The second one of a visit sends its agent into quarantine, or lets it out again.
+                let (agent, visit) = (n / VISIT % WILD, n / VISIT / WILD);
+                let reward = if visit.is_multiple_of(2) { -1.6 } else { 1.6 };
+                let line = format!("{{\"agent\":\"wild-{agent}\",\"reward\":{reward},\"event_id\":\"w{n}\"}}\n");
                 self.write("rewards", line.as_bytes());
                 if n.is_multiple_of(500) {
                     self.write("rewards", line.as_bytes());
@@ -74,37 +83,31 @@ impl Writer {
         }
     }
 
-    /// Writes about ten thousand lines a second until told to stop.
-    fn run(mut self, stop: &AtomicBool) -> u64 {
+    /// Writes so many lines every two milliseconds, about, until told to stop.
+    fn run(mut self, burst: u64, stop: &AtomicBool) -> u64 {
         while !stop.load(Ordering::Acquire) {
-            (0..20).for_each(|_| self.next());
+            (0..burst).for_each(|_| self.next());
             thread::sleep(Duration::from_millis(2));
         }
         self.count
     }
 }
 
-/// Numbers that look random and are the same each time.
-fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
-    let mut state = seed;
-    move |below| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % below
-    }
-}
-
 #[test]
 fn nothing_is_lost_or_told_twice_when_the_server_is_killed_again_and_again() {
     let kills = std::env::var("RUNTAPE_CRASH_ROUNDS").ok().map_or(25, |n| n.parse().expect("a number of rounds"));
+    // The history of a long run is read again and again: it grows less.
+    let burst = if kills > 100 { 4 } else { 20 };
     let (events, stop) = (Events::new(), Arc::new(AtomicBool::new(false)));
+    under(&events, POLICY);
     let writer = {
         let (writer, stop) = (Writer::new(&events), stop.clone());
-        thread::spawn(move || writer.run(&stop))
+        thread::spawn(move || writer.run(burst, &stop))
     };
-    let mut draw = draws(7);
+    let (mut draw, watch) = (support::draws(7), Stopwatch::start());
     let mut seen = [0.0; 2];
     for round in 0..kills {
-        let server = Server::start(events.path(), &["--snapshot-every", "0.2"]);
+        let server = Server::start_fast(events.path(), &["--snapshot-every", "0.2"]);
         // Some die while they still read the history.
         if draw(4) > 0 {
             server.ready();
@@ -127,7 +130,15 @@ fn nothing_is_lost_or_told_twice_when_the_server_is_killed_again_and_again() {
     let decisions = talk::assert_decisions_are_those_of_a_replay(&events);
     assert!(decisions > 100, "quarantine decided {decisions} times");
     support::stdout(&support::run(&["verify", "--events", events.text()]));
-    println!("{kills} kills, {written} lines, {decisions} decisions");
+    println!("{kills} kills, {written} lines, {decisions} decisions, {:.0} s", watch.elapsed().as_secs_f64());
+}
+
+/// Puts a policy in force before anything is served.
+fn under(events: &Events, policy: &str) {
+    let file = events.path().join("policy.toml");
+    std::fs::write(&file, policy).expect("a writable directory");
+    let file = file.to_str().expect("a UTF-8 path");
+    support::stdout(&support::run(&["policy", "apply", file, "--events", events.text(), "--reason", "a short window"]));
 }
 
 #[test]
