@@ -44,6 +44,8 @@ mod prometheus;
 mod reconcile;
 /// Commands as recorded runs.
 mod run;
+/// A long run under everything at once.
+mod soak;
 /// Real processes, directories and requests.
 mod support;
 /// Whatever happens to the files: nothing lost, nothing folded twice, or said aloud.
