@@ -58,6 +58,7 @@ fn mistakes_in_what_was_typed_end_with_two() {
     refused(&[], 2, &["Usage"]);
     refused(&["replay", "--events", dir, "--at", "yesterday"], 2, &["--at", "yesterday", "RFC 3339"]);
     refused(&["replay", "--events", dir, "--at", "-5"], 2, &["-5"]);
+    refused(&["replay", "--events", dir, "--consumers", "runs,roling"], 2, &["roling", "rolling"]);
     refused(&["serve", "--events", dir, "--snapshot-every", "0"], 2, &["--snapshot-every"]);
     refused(&["serve", "--events", dir, "--listen", "nowhere"], 2, &["--listen"]);
     refused(&["serve", "--events", dir, "--listen", "0.0.0.0:0"], 2, &["token", "0.0.0.0"]);
@@ -151,6 +152,40 @@ fn a_reader_that_leaves_ends_the_program_quietly() {
 
 fn replay(events: &Events, at: &str) -> serde_json::Value {
     support::json(&support::run(&["replay", "--events", events.text(), "--at", at, "-o", "json"]))
+}
+
+/// Decisions of one consumer, out of a replay of some.
+fn decisions(sample: &str, consumers: &[&str], of: &str) -> Vec<String> {
+    let all = ["replay", "--events", sample, "--decisions", "-o", "jsonl"];
+    let printed = support::stdout(&support::run(&[&all, consumers].concat()));
+    let of = format!("\"consumer\":\"{of}\"");
+    printed.lines().filter(|line| line.contains(&of)).map(str::to_owned).collect()
+}
+
+#[test]
+fn some_consumers_conclude_what_they_conclude_among_all() {
+    let sample = support::repository("events/demo");
+    let sample = sample.to_str().expect("a UTF-8 path");
+    let state = |consumers: &str| {
+        let some = ["replay", "--events", sample, "--consumers", consumers, "-o", "json"];
+        support::json(&support::run(&some))
+    };
+    let all = support::json(&support::run(&["replay", "--events", sample, "-o", "json"]));
+    let (some, none) = (state("rolling"), state("none"));
+    let mut rows = 0;
+    for (name, row) in all["agents"].as_object().expect("agents") {
+        assert_eq!(some["agents"][name]["reward"], row["reward"], "{name}");
+        assert!(some["agents"][name].get("runs").is_none() && none["agents"][name].get("reward").is_none(), "{name}");
+        rows += 1;
+    }
+    assert!(rows > 4, "only {rows} agents");
+    assert_eq!((&none["lines"], &none["position"]), (&all["lines"], &all["position"]));
+    assert_eq!(none["decisions"], 0);
+    // Whom a consumer hears is folded with it.
+    let given_out = decisions(sample, &[], "allocation");
+    assert_eq!(decisions(sample, &["--consumers", "allocation"], "allocation"), given_out);
+    assert!(!given_out.is_empty());
+    assert_eq!(decisions(sample, &["--consumers", "runs"], "allocation"), Vec::<String>::new());
 }
 
 #[test]

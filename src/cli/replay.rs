@@ -1,6 +1,6 @@
-use std::{io::Write, path::PathBuf};
+use std::{collections::BTreeSet, io::Write, path::PathBuf};
 
-use clap::Args;
+use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     consumers::REGISTRY,
     event::time,
+    fold::Registration,
     render::{
         Table, human,
         state::{Asked, Head, Part, State},
@@ -17,6 +18,9 @@ use crate::{
     replay::{Replayed, replay},
     tape::Until,
 };
+
+/// The word for no consumer at all.
+const NONE: &str = "none";
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -34,6 +38,9 @@ pub struct Replay {
     /// Print the decisions instead of the state
     #[arg(long)]
     decisions: bool,
+    /// Fold only these consumers, and those they hear; `none` only reads
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',', value_parser = names())]
+    consumers: Option<Vec<String>>,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -43,12 +50,13 @@ impl Replay {
     pub fn run(self) -> anyhow::Result<Found> {
         let until = self.at.as_deref().map_or(Ok(Until::End), moment)?;
         let policy = reading::policy(self.policy.as_ref())?;
+        let registry = self.consumers.as_deref().map_or_else(|| REGISTRY.to_vec(), chosen);
         let directory = reading::open(&self.events)?;
         let threads = self.threads.map_or_else(processors, usize::from);
         let mut out = reading::stdout();
         let bar = Progress::new(None, "replaying", false);
         let mut written = Ok(());
-        let replayed = replay(&directory, REGISTRY, policy, until, threads, |batch, emitted| {
+        let replayed = replay(&directory, &registry, policy, until, threads, |batch, emitted| {
             bar.inc(batch.next - batch.first);
             if self.decisions && written.is_ok() {
                 written = emitted.iter().try_for_each(|e| self.decision(&mut out, &e.line()));
@@ -126,6 +134,23 @@ impl Replay {
 /// How many threads run at once on this machine.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// What `--consumers` may name.
+fn names() -> PossibleValuesParser {
+    REGISTRY.iter().map(|consumer| consumer.name).chain([NONE]).collect::<Vec<_>>().into()
+}
+
+/// The consumers of these names, and whom they hear: without those they would conclude something else.
+fn chosen(names: &[String]) -> Vec<Registration> {
+    let mut wanted: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    // Whom a consumer hears stands before it in the list.
+    for consumer in REGISTRY.iter().rev() {
+        if wanted.contains(consumer.name) {
+            wanted.extend(consumer.hears);
+        }
+    }
+    REGISTRY.iter().filter(|consumer| wanted.contains(consumer.name)).copied().collect()
 }
 
 /// A position, or a time.
