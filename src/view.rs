@@ -5,6 +5,11 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use shelf::{ROOM, Shelf, Spot};
+
+/// The samples of every subject, in boards that are shared until they differ.
+mod shelf;
+
 /// The fields of one subject in JSON, in the order they are shown.
 pub type Row = Map<String, Value>;
 

@@ -12,7 +12,7 @@ use crate::{
     fold::Lines,
     stats::{Bounds, Histogram},
     subject::{Subject, Subjects},
-    view::{Family, Load, Samples},
+    view::{Family, Load, Shelf},
 };
 
 /// What a consumer shows: the samples of every subject, as they were when last asked for.
@@ -22,7 +22,7 @@ pub struct Look {
     pub families: &'static [Family],
     pub position: u64,
     pub subjects: Arc<Subjects>,
-    pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
+    pub samples: Shelf,
     pub fold_seconds: Option<Histogram<FoldSeconds>>,
     /// How far the limits of the consumer are used.
     pub loads: Vec<Load>,

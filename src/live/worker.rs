@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -27,8 +27,8 @@ use crate::{
     render::state::{Asked, Part},
     stats::Histogram,
     store::Snapshot,
-    subject::{Subject, SubjectSet},
-    view::Samples,
+    subject::{Subject, SubjectSet, Subjects},
+    view::{Samples, Shelf},
 };
 
 /// Batches a worker may be behind before it reads the tape by itself.
@@ -78,7 +78,9 @@ pub struct Worker {
     pub speaks_to: Vec<Sender<Voice>>,
     pub restorer: Arc<Restorer>,
     pub memory: Arc<Memory>,
-    pub samples: Arc<BTreeMap<Subject, Arc<Samples>>>,
+    pub samples: Shelf,
+    /// The names last shown.
+    pub names: Arc<Subjects>,
     /// Subjects that changed since the last look, and since changes were last asked for.
     pub unseen: SubjectSet,
     pub untold: SubjectSet,
@@ -255,7 +257,7 @@ impl Worker {
             return Err(format!("it must hear {} again from position {position}, after a restart only", hearing.name));
         }
         self.slot = slot;
-        self.samples = Arc::default();
+        self.samples = Shelf::default();
         if let Some(status) = self.status() {
             status.position.store(position, Ordering::Release);
         }
@@ -330,21 +332,21 @@ impl Worker {
     /// Recomputes the samples of subjects that changed since the last look, and of no others.
     fn look(&mut self) -> Arc<Look> {
         self.take_touched();
-        let mut touched = self.unseen.take();
-        touched.retain(|subject| look::is_shown(*subject));
-        if !touched.is_empty() {
-            let all = Arc::make_mut(&mut self.samples);
-            for subject in touched {
-                let mut samples = Samples::default();
-                self.slot.samples(subject, &mut samples);
-                all.insert(subject, Arc::new(samples));
-            }
+        for subject in self.unseen.take().into_iter().filter(|subject| look::is_shown(*subject)) {
+            let mut samples = Samples::default();
+            self.slot.samples(subject, &mut samples);
+            self.samples.put(subject, samples);
+        }
+        // Names are only ever added.
+        let known = |names: &Subjects| (names.agents.len(), names.strategies.len());
+        if known(&self.names) != known(self.slot.subjects()) {
+            self.names = Arc::new(self.slot.subjects().clone());
         }
         let look = Arc::new(Look {
             name: self.slot.name(),
             families: self.slot.families(),
             position: self.slot.position(),
-            subjects: Arc::new(self.slot.subjects().clone()),
+            subjects: self.names.clone(),
             samples: self.samples.clone(),
             fold_seconds: Some(self.fold_seconds.clone()),
             loads: self.slot.loads(&self.status.policy().policy.limits),

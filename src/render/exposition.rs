@@ -1,15 +1,21 @@
 //! Metric pages as Prometheus text 0.0.4 and OpenMetrics 1.0. Samples carry no timestamps: with them a scraper could not
 //! tell that a series has ended.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, mem};
 
 use super::{escape, negotiate};
 use crate::view::{FamilyPage, MetricType};
 
-use sample::{SampleWriter, Scratch};
+pub use sheet::{Amend, Sheet, Shown};
 
+use sample::{SampleWriter, Scratch, write_labels};
+
+/// The lines of a board of subjects, patched in place.
+mod block;
 /// The lines of a family's samples.
 mod sample;
+/// The page of the fleet, kept from scrape to scrape.
+mod sheet;
 #[cfg(test)]
 mod tests;
 
@@ -41,17 +47,26 @@ impl Format {
 /// Whether a counter keeps its type in OpenMetrics depends on the names of all `pages`, so a family that has no series
 /// at the moment should still be among them.
 pub fn render(format: Format, pages: &[FamilyPage], out: &mut Vec<u8>) {
-    let taken = match format {
-        Format::Text004 => BTreeSet::new(),
-        Format::OpenMetrics100 => names_taken(pages),
-    };
+    let taken = names_taken(format, pages.iter().map(|page| (page.name.as_str(), page.kind)));
     let mut scratch = Scratch::default();
     for page in pages.iter().filter(|page| !page.series.is_empty()) {
-        let head = Head::new(format, page, &taken);
+        let head = Head::new(format, &page.name, page.kind, &taken);
         head.write(out, format, &page.help);
-        let mut samples = SampleWriter { out, format, page, exemplars: head.exemplars, scratch: &mut scratch };
         for series in &page.series {
-            samples.series(series);
+            let mut labels = mem::take(&mut scratch.labels);
+            labels.clear();
+            write_labels(&mut labels, series.labels.iter().map(|(name, value)| (*name, value)));
+            let mut writer = SampleWriter {
+                out,
+                format,
+                name: &page.name,
+                histogram: page.kind == MetricType::Histogram,
+                monotone_sum: page.monotone_sum,
+                exemplars: head.exemplars,
+                scratch: &mut scratch,
+            };
+            writer.point(&labels, &series.point);
+            scratch.labels = labels;
         }
     }
     if format == Format::OpenMetrics100 {
@@ -70,18 +85,18 @@ struct Head<'a> {
 impl<'a> Head<'a> {
     /// An OpenMetrics counter is a family without `_total` whose samples have it. Where that name is taken, or there is
     /// no `_total` to take off, the family is of unknown type: the name of the sample is the same in both formats.
-    fn new(format: Format, page: &'a FamilyPage, taken: &BTreeSet<String>) -> Head<'a> {
-        let (name, kind, exemplars) = match (format, page.kind) {
-            (Format::Text004, MetricType::Counter) => (page.name.as_str(), "counter", false),
-            (Format::Text004, MetricType::Histogram) => (page.name.as_str(), "histogram", false),
-            (Format::Text004, MetricType::Unknown) => (page.name.as_str(), "untyped", false),
-            (_, MetricType::Gauge) => (page.name.as_str(), "gauge", false),
-            (Format::OpenMetrics100, MetricType::Histogram) => (page.name.as_str(), "histogram", true),
-            (Format::OpenMetrics100, MetricType::Unknown) => (page.name.as_str(), "unknown", false),
+    fn new(format: Format, name: &'a str, kind: MetricType, taken: &BTreeSet<String>) -> Head<'a> {
+        let (name, kind, exemplars) = match (format, kind) {
+            (Format::Text004, MetricType::Counter) => (name, "counter", false),
+            (Format::Text004, MetricType::Histogram) => (name, "histogram", false),
+            (Format::Text004, MetricType::Unknown) => (name, "untyped", false),
+            (_, MetricType::Gauge) => (name, "gauge", false),
+            (Format::OpenMetrics100, MetricType::Histogram) => (name, "histogram", true),
+            (Format::OpenMetrics100, MetricType::Unknown) => (name, "unknown", false),
             (Format::OpenMetrics100, MetricType::Counter) => {
-                match page.name.strip_suffix("_total").filter(|family| !taken.contains(*family)) {
+                match name.strip_suffix("_total").filter(|family| !taken.contains(*family)) {
                     Some(family) => (family, "counter", true),
-                    None => (page.name.as_str(), "unknown", false),
+                    None => (name, "unknown", false),
                 }
             }
         };
@@ -95,14 +110,15 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The names that no counter family may have: those of the other families and of their samples.
-fn names_taken(pages: &[FamilyPage]) -> BTreeSet<String> {
+/// The names that no counter family may have in OpenMetrics: those of the other families and of their samples.
+fn names_taken<'a>(format: Format, families: impl Iterator<Item = (&'a str, MetricType)>) -> BTreeSet<String> {
     let mut taken = BTreeSet::new();
-    for page in pages.iter().filter(|page| page.kind != MetricType::Counter) {
-        taken.insert(page.name.clone());
-        if page.kind == MetricType::Histogram {
-            let samples = ["_bucket", "_count", "_sum", "_created"];
-            taken.extend(samples.map(|suffix| page.name.clone() + suffix));
+    for (name, kind) in families.filter(|_| format == Format::OpenMetrics100) {
+        if kind != MetricType::Counter {
+            taken.insert(name.to_owned());
+        }
+        if kind == MetricType::Histogram {
+            taken.extend(["_bucket", "_count", "_sum", "_created"].map(|suffix| name.to_owned() + suffix));
         }
     }
     taken

@@ -17,6 +17,6 @@ pub mod state;
 /// Aligned tables for a terminal.
 pub mod table;
 
-pub use exposition::{Format, render};
+pub use exposition::{Format, Sheet, render};
 pub use gzip::{accepts_gzip, gzip};
 pub use table::Table;

@@ -32,7 +32,9 @@ pub(super) fn write_f64(out: &mut Vec<u8>, value: f64) {
     } else if !value.is_finite() {
         out.extend_from_slice(not_finite(value));
     } else if (1e-5..1e16).contains(&value.abs()) {
-        write_fmt(out, format_args!("{value}"));
+        let mut digits = zmij::Buffer::new();
+        let digits = digits.format_finite(value);
+        out.extend_from_slice(digits.strip_suffix(".0").unwrap_or(digits).as_bytes());
     } else {
         write_fmt(out, format_args!("{value:e}"));
     }

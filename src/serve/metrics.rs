@@ -1,7 +1,4 @@
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
 use super::{
     guard::{Reason, Refused},
@@ -11,10 +8,14 @@ use crate::{
     event::{Nanos, time},
     fold::lines::{Oddity, Outcome},
     live::{IntakeLook, Live, Look, Status},
+    render::{
+        Format, Sheet,
+        exposition::{Amend, Shown},
+        render,
+    },
     stats::{Bounds, Histogram},
     streams::ResetReason,
-    subject::Subject,
-    view::{Bucket, Family, FamilyPage, Load, MetricType, Point, Sample, Series},
+    view::{Bucket, FamilyPage, Load, MetricType, Point, Sample, Series},
 };
 
 /// Time to answer a scrape.
@@ -25,79 +26,62 @@ impl Bounds for ScrapeSeconds {
     const UPPER: &'static [f64] = &[5e-4, 1e-3, 5e-3, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0];
 }
 
-/// Every family of the page: the fleet's, then the recorder's own. What was appended before the call is in it.
-pub fn pages(
+/// The pages that are kept, one per format.
+#[derive(Default)]
+pub struct Kept {
+    text: Mutex<Option<Sheet>>,
+    openmetrics: Mutex<Option<Sheet>>,
+}
+
+impl Kept {
+    fn of(&self, format: Format) -> &Mutex<Option<Sheet>> {
+        match format {
+            Format::Text004 => &self.text,
+            Format::OpenMetrics100 => &self.openmetrics,
+        }
+    }
+}
+
+/// A page in pieces: the fleet's families, then the recorder's own. What was appended before the call is in it.
+pub fn page(
     live: &Live,
     now: Nanos,
     scrapes: Histogram<ScrapeSeconds>,
     refused: &Refused,
     room: &Room,
-) -> Vec<FamilyPage> {
+    (kept, format): (&Kept, Format),
+) -> Vec<Arc<Vec<u8>>> {
     let intake = live.look_at_intake();
     let looks = live.look_at_consumers();
-    let hidden: BTreeSet<Subject> =
-        looks.iter().flat_map(|look| look.samples.iter()).filter(|(_, s)| s.hidden).map(|(s, _)| *s).collect();
+    let amend = (!live.status().not_ready(now).is_empty()).then_some(hold as Amend);
+    let mut pieces = {
+        let mut sheet = kept.of(format).lock().unwrap_or_else(PoisonError::into_inner);
+        let sheet = sheet.get_or_insert_with(|| Sheet::new(format));
+        let shown: Vec<_> = looks.iter().map(|look| shown(look)).collect();
+        sheet.update(&shown, amend);
+        sheet.pieces()
+    };
     let mut pages = Vec::new();
-    for look in &looks {
-        fleet(look, &hidden, &mut pages);
-    }
-    if !live.status().not_ready(now).is_empty() {
-        hold(&mut pages);
-    }
     own(live.status(), intake.as_ref(), &looks, now, &mut pages);
     requests(scrapes, refused, &mut Own { pages: &mut pages });
     limits(&room.loads(live, intake.as_ref(), &looks), &mut Own { pages: &mut pages });
-    pages
+    let mut last = Vec::new();
+    render(format, &pages, &mut last);
+    pieces.push(Arc::new(last));
+    pieces
+}
+
+fn shown(look: &Look) -> Shown<'_> {
+    Shown { families: look.families, subjects: &look.subjects, samples: &look.samples }
 }
 
 /// A verdict that cannot be relied on permits nothing.
-fn hold(pages: &mut [FamilyPage]) {
-    for page in pages {
-        for series in &mut page.series {
-            let held = match page.name.as_str() {
-                "agent_verdict" => series.labels.iter().any(|(name, value)| *name == "verdict" && **value == *"hold"),
-                "agent_size_multiplier" => false,
-                _ => continue,
-            };
-            series.point = Point::Number { value: f64::from(u8::from(held)), exemplar: None };
-        }
+fn hold(page: &str, sample: &Sample) -> Option<f64> {
+    match page {
+        "agent_verdict" => Some(f64::from(u8::from(sample.labels.iter().any(|verdict| **verdict == *"hold")))),
+        "agent_size_multiplier" => Some(0.0),
+        _ => None,
     }
-}
-
-/// The families of one consumer: per agent, then per strategy.
-fn fleet(look: &Look, hidden: &BTreeSet<Subject>, pages: &mut Vec<FamilyPage>) {
-    let first = pages.len();
-    for family in look.families {
-        pages.extend(["agent", "strategy"].map(|kind| subject_page(family, kind)));
-    }
-    for (subject, samples) in look.samples.iter().filter(|(subject, _)| !hidden.contains(subject)) {
-        let (kind, offset) = match subject {
-            Subject::Strategy(_) => ("strategy", 1),
-            _ => ("agent", 0),
-        };
-        let own = (*subject != Subject::Fleet).then(|| (kind, look.subjects.name(*subject).into()));
-        for sample in &samples.list {
-            let page = &mut pages[first + sample.family * 2 + offset];
-            page.series.push(series(look.families[sample.family].labels, own.as_ref(), sample));
-        }
-    }
-}
-
-fn subject_page(family: &Family, kind: &str) -> FamilyPage {
-    FamilyPage {
-        name: format!("{kind}_{}", family.name),
-        kind: family.kind,
-        help: family.help.to_owned(),
-        monotone_sum: family.monotone_sum,
-        series: Vec::new(),
-    }
-}
-
-/// A sample with the label of its subject (the fleet has none), then those of its family.
-fn series(more: &[&'static str], subject: Option<&(&'static str, Arc<str>)>, sample: &Sample) -> Series {
-    let mut labels: Vec<_> = subject.cloned().into_iter().collect();
-    labels.extend(more.iter().copied().zip(sample.labels.iter().cloned()));
-    Series { labels, point: sample.point.clone() }
 }
 
 /// Collects the recorder's own families.

@@ -1,17 +1,19 @@
 use std::{
+    convert::Infallible,
     ops::Deref,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::stream;
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -47,6 +49,7 @@ pub struct Shared {
     pub progress: Progress,
     pub room: Arc<Room>,
     scrapes: Mutex<Histogram<metrics::ScrapeSeconds>>,
+    kept: metrics::Kept,
 }
 
 impl Deref for App {
@@ -91,6 +94,7 @@ impl App {
             progress,
             room: Arc::default(),
             scrapes: Mutex::default(),
+            kept: metrics::Kept::default(),
         }))
     }
 
@@ -219,10 +223,13 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let (format, gzip) = (Format::negotiate(accept), render::accepts_gzip(encodings));
-    let Ok(body) = tokio::task::spawn_blocking(move || page(&app, format, gzip)).await else {
+    let Ok(pieces) = tokio::task::spawn_blocking(move || page(&app, format, gzip)).await else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n").into_response();
     };
-    let mut response = Response::new(Body::from(body));
+    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    let pieces = pieces.into_iter().map(|piece| Ok::<_, Infallible>(Bytes::from_owner(Piece(piece))));
+    let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
+    response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
@@ -232,17 +239,25 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     response
 }
 
-fn page(app: &App, format: Format, gzip: bool) -> Vec<u8> {
+fn page(app: &App, format: Format, gzip: bool) -> Vec<Arc<Vec<u8>>> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let pages = metrics::pages(&app.live, app.clock.now(), scrapes, &app.refused, &app.room);
-    let mut body = Vec::new();
-    render::render(format, &pages, &mut body);
+    let now = app.clock.now();
+    let mut pieces = metrics::page(&app.live, now, scrapes, &app.refused, &app.room, (&app.kept, format));
     if gzip {
-        body = render::gzip(&body);
+        pieces = vec![Arc::new(render::gzip(pieces.iter().map(|piece| piece.as_slice())))];
     }
     app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).observe(watch.elapsed().as_secs_f64());
-    body
+    pieces
+}
+
+/// A piece of a page, sent without being copied.
+struct Piece(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// 200 while the process works, whatever it is catching up with; 503 when it needs a person.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Format, append};
 use crate::render::escape;
 use crate::render::number::{write_f64, write_le, write_u64};
-use crate::view::{Bucket, Exemplar, FamilyPage, MetricType, Point, Series};
+use crate::view::{Bucket, Exemplar, Point};
 
 /// The label of an exemplar.
 const EXEMPLAR_LABEL: &str = "run_id";
@@ -17,46 +17,49 @@ const EXEMPLAR_LIMIT: usize = 128;
 pub(super) struct SampleWriter<'a> {
     pub(super) out: &'a mut Vec<u8>,
     pub(super) format: Format,
-    pub(super) page: &'a FamilyPage,
+    pub(super) name: &'a str,
+    pub(super) histogram: bool,
+    pub(super) monotone_sum: bool,
     /// Whether the family's type may carry exemplars in this format.
     pub(super) exemplars: bool,
     pub(super) scratch: &'a mut Scratch,
 }
 
 impl SampleWriter<'_> {
-    pub(super) fn series(&mut self, series: &Series) {
-        match (&series.point, self.page.kind == MetricType::Histogram) {
-            (Point::Number { value, exemplar }, false) => self.number(series, "", *value, exemplar.as_ref()),
+    /// The lines of a sample with these labels, which are as [`write_labels`] spells them.
+    pub(super) fn point(&mut self, labels: &[u8], point: &Point) {
+        match (point, self.histogram) {
+            (Point::Number { value, exemplar }, false) => self.number(labels, "", *value, exemplar.as_ref()),
             (Point::Histogram { buckets, count, sum, overflow_exemplar }, true) => {
-                self.buckets(series, buckets, *count, overflow_exemplar.as_ref());
+                self.buckets(labels, buckets, *count, overflow_exemplar.as_ref());
                 if self.shows_sum(buckets, *sum) {
-                    self.number(series, "_sum", *sum, None);
-                    self.count(series, *count);
+                    self.number(labels, "_sum", *sum, None);
+                    self.count(labels, *count);
                 }
             }
-            _ => debug_assert!(false, "{} has a point that is not of its type", self.page.name),
+            _ => debug_assert!(false, "{} has a point that is not of its type", self.name),
         }
     }
 
-    fn number(&mut self, series: &Series, suffix: &str, value: f64, exemplar: Option<&Exemplar>) {
-        self.start(series, suffix);
+    fn number(&mut self, labels: &[u8], suffix: &str, value: f64, exemplar: Option<&Exemplar>) {
+        self.start(labels, suffix);
         write_f64(self.out, value);
         self.end(exemplar);
     }
 
-    fn count(&mut self, series: &Series, count: u64) {
-        self.start(series, "_count");
+    fn count(&mut self, labels: &[u8], count: u64) {
+        self.start(labels, "_count");
         write_u64(self.out, count);
         self.end(None);
     }
 
     /// All buckets of a series, whose lines differ only from the bound on.
-    fn buckets(&mut self, series: &Series, buckets: &[Bucket], count: u64, overflow: Option<&Exemplar>) {
+    fn buckets(&mut self, labels: &[u8], buckets: &[Bucket], count: u64, overflow: Option<&Exemplar>) {
         let mut prefix = std::mem::take(&mut self.scratch.prefix);
         prefix.clear();
-        append(&mut prefix, &[&self.page.name, "_bucket{"]);
-        write_labels(&mut prefix, &series.labels);
-        append(&mut prefix, &[if series.labels.is_empty() { "le=\"" } else { ",le=\"" }]);
+        append(&mut prefix, &[self.name, "_bucket{"]);
+        prefix.extend_from_slice(labels);
+        append(&mut prefix, &[if labels.is_empty() { "le=\"" } else { ",le=\"" }]);
         for (at, bucket) in buckets.iter().enumerate() {
             self.out.extend_from_slice(&prefix);
             self.out.extend_from_slice(self.scratch.bounds.spelled(at, bucket.le));
@@ -77,16 +80,16 @@ impl SampleWriter<'_> {
     /// OpenMetrics allows a sum only if it is a counter, which one of values below zero is not; and a count only beside a
     /// sum (the bucket of `+Inf` has the same number).
     fn shows_sum(&self, buckets: &[Bucket], sum: f64) -> bool {
-        let counter = self.page.monotone_sum && sum >= 0.0 && buckets.iter().all(|bucket| bucket.le >= 0.0);
+        let counter = self.monotone_sum && sum >= 0.0 && buckets.iter().all(|bucket| bucket.le >= 0.0);
         counter || self.format == Format::Text004
     }
 
     /// The line of a sample up to its value.
-    fn start(&mut self, series: &Series, suffix: &str) {
-        append(self.out, &[&self.page.name, suffix]);
-        if !series.labels.is_empty() {
+    fn start(&mut self, labels: &[u8], suffix: &str) {
+        append(self.out, &[self.name, suffix]);
+        if !labels.is_empty() {
             self.out.push(b'{');
-            write_labels(self.out, &series.labels);
+            self.out.extend_from_slice(labels);
             self.out.push(b'}');
         }
         self.out.push(b' ');
@@ -107,6 +110,8 @@ impl SampleWriter<'_> {
 pub(super) struct Scratch {
     /// The line of a bucket up to its bound.
     prefix: Vec<u8>,
+    /// The labels of a series.
+    pub(super) labels: Vec<u8>,
     bounds: Bounds,
 }
 
@@ -132,10 +137,10 @@ impl Bounds {
     }
 }
 
-/// The labels without their braces.
-fn write_labels(out: &mut Vec<u8>, labels: &[(&'static str, Arc<str>)]) {
-    for (at, (name, value)) in labels.iter().enumerate() {
-        append(out, &[if at > 0 { "," } else { "" }, name, "=\""]);
+/// Adds labels without their braces, behind those that stand there already.
+pub(super) fn write_labels<'a>(out: &mut Vec<u8>, labels: impl Iterator<Item = (&'static str, &'a Arc<str>)>) {
+    for (name, value) in labels {
+        append(out, &[if out.is_empty() { "" } else { "," }, name, "=\""]);
         escape::label_value(out, value);
         out.push(b'"');
     }

@@ -1,0 +1,267 @@
+use std::{collections::BTreeSet, mem, ops::Range, sync::Arc};
+
+use super::{
+    Format, Head, append,
+    block::Block,
+    names_taken,
+    sample::{SampleWriter, Scratch, write_labels},
+};
+use crate::{
+    render::escape,
+    subject::{Subject, Subjects},
+    view::{Family, MetricType, Point, ROOM, Sample, Samples, Shelf, Spot},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// What one consumer shows of every subject.
+#[derive(Clone, Copy)]
+pub struct Shown<'a> {
+    pub families: &'static [Family],
+    pub subjects: &'a Subjects,
+    pub samples: &'a Shelf,
+}
+
+/// What is to stand in place of a sample's number, by the family's name on the page.
+pub type Amend = fn(&str, &Sample) -> Option<f64>;
+
+/// The page of the fleet in one format, kept from scrape to scrape: only the lines of subjects that changed are written.
+pub struct Sheet {
+    format: Format,
+    amend: Option<Amend>,
+    parts: Vec<Part>,
+    /// Subjects of which nothing is to be shown, with the part that says so.
+    hidden: BTreeSet<(Subject, usize)>,
+    scratch: Scratch,
+    lines: Vec<u8>,
+}
+
+/// The families of one consumer.
+struct Part {
+    families: &'static [Family],
+    seen: Shelf,
+    /// By family, agents before strategies.
+    pages: Vec<Text>,
+}
+
+/// One family of one kind of subject.
+struct Text {
+    name: String,
+    family: &'static Family,
+    head: Arc<Vec<u8>>,
+    exemplars: bool,
+    boards: Vec<Block>,
+    /// The fleet's own samples, which have no label of a subject; beside those of the agents.
+    fleet: Block,
+}
+
+/// The kinds of subjects that have a family of their own.
+const KINDS: [&str; 2] = ["agent", "strategy"];
+
+/// The place of the fleet among the kinds of a shelf.
+const FLEET: usize = 2;
+
+impl Sheet {
+    pub fn new(format: Format) -> Sheet {
+        let hidden = BTreeSet::new();
+        Sheet { format, amend: None, parts: Vec::new(), hidden, scratch: Scratch::default(), lines: Vec::new() }
+    }
+
+    /// Brings the page to what is shown now. `amend` is asked for every number while it is given.
+    pub fn update(&mut self, shown: &[Shown], amend: Option<Amend>) {
+        let same = |(part, now): (&Part, &Shown)| std::ptr::eq(part.families, now.families);
+        if self.parts.len() != shown.len()
+            || !self.parts.iter().zip(shown).all(same)
+            || amend.is_some() != self.amend.is_some()
+        {
+            self.parts = parts(self.format, shown);
+            self.hidden.clear();
+        }
+        self.amend = amend;
+        let mut changed: Vec<_> =
+            self.parts.iter().zip(shown).map(|(part, now)| now.samples.differences(&part.seen)).collect();
+        self.hide(shown, &mut changed);
+        for (nth, spots) in changed.into_iter().enumerate() {
+            for (spot, mask) in spots {
+                self.write(nth, &shown[nth], spot, mask);
+            }
+            self.parts[nth].seen = shown[nth].samples.clone();
+        }
+    }
+
+    /// Who hides from now on, or no longer does, changed for every consumer.
+    fn hide(&mut self, shown: &[Shown], changed: &mut [Vec<(Spot, u64)>]) {
+        let mut turned = Vec::new();
+        for (nth, spots) in changed.iter().enumerate() {
+            for (spot, mask) in spots {
+                for place in places(*mask) {
+                    let entry = (spot.subject(place), nth);
+                    let hides = |shelf: &Shelf| shelf.at(*spot, place).is_some_and(|samples| samples.hidden);
+                    if hides(shown[nth].samples) == hides(&self.parts[nth].seen) {
+                        continue;
+                    }
+                    turned.push((*spot, 1 << place));
+                    if !self.hidden.remove(&entry) {
+                        self.hidden.insert(entry);
+                    }
+                }
+            }
+        }
+        for spots in changed.iter_mut().filter(|_| !turned.is_empty()) {
+            spots.extend(&turned);
+        }
+    }
+
+    /// Writes the lines that one consumer has of some subjects of a board.
+    fn write(&mut self, nth: usize, shown: &Shown, spot: Spot, mask: u64) {
+        let Sheet { format, amend, parts, hidden, scratch, lines } = self;
+        let part = &mut parts[nth];
+        let board = Board::new(shown, spot, mask, |subject| {
+            hidden.range((subject, 0)..=(subject, usize::MAX)).next().is_some()
+        });
+        let kind = if spot.kind == FLEET { 0 } else { spot.kind };
+        for family in 0..part.families.len() {
+            let page = &mut part.pages[family * KINDS.len() + kind];
+            let Text { name, family: about, exemplars, boards, fleet, .. } = page;
+            let block = if spot.kind == FLEET {
+                fleet
+            } else {
+                if boards.len() <= spot.board {
+                    boards.resize_with(spot.board + 1, Block::default);
+                }
+                &mut boards[spot.board]
+            };
+            // What only the page of agents is amended for.
+            let amend = amend.filter(|_| kind == 0);
+            block.update(mask, lines, |place, out| {
+                for sample in board.samples(place, family) {
+                    let mut labels = mem::take(&mut scratch.labels);
+                    labels.clear();
+                    labels.extend_from_slice(board.label(place));
+                    write_labels(&mut labels, about.labels.iter().copied().zip(&sample.labels));
+                    let mut writer = SampleWriter {
+                        out,
+                        format: *format,
+                        name,
+                        histogram: about.kind == MetricType::Histogram,
+                        monotone_sum: about.monotone_sum,
+                        exemplars: *exemplars,
+                        scratch,
+                    };
+                    match amend.and_then(|amend| amend(name, sample)) {
+                        Some(value) => writer.point(&labels, &Point::Number { value, exemplar: None }),
+                        None => writer.point(&labels, &sample.point),
+                    }
+                    scratch.labels = labels;
+                }
+            });
+        }
+    }
+
+    /// The page in pieces, to be sent in order. They stay as they are, whatever is updated later.
+    pub fn pieces(&self) -> Vec<Arc<Vec<u8>>> {
+        let mut pieces = Vec::new();
+        for page in self.parts.iter().flat_map(|part| &part.pages) {
+            let blocks = page.boards.iter().chain([&page.fleet]).map(Block::text).filter(|text| !text.is_empty());
+            let first = pieces.len();
+            pieces.extend(std::iter::once(&page.head).chain(blocks).cloned());
+            if pieces.len() == first + 1 {
+                pieces.truncate(first);
+            }
+        }
+        pieces
+    }
+}
+
+fn places(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(place)
+    })
+}
+
+/// Empty pages of everything that is shown.
+fn parts(format: Format, shown: &[Shown]) -> Vec<Part> {
+    let named = |family: &'static Family, kind: &str| (format!("{kind}_{}", family.name), family);
+    let names: Vec<Vec<_>> = shown
+        .iter()
+        .map(|now| now.families.iter().flat_map(|family| KINDS.map(|kind| named(family, kind))).collect())
+        .collect();
+    let taken = names_taken(format, names.iter().flatten().map(|(name, family)| (name.as_str(), family.kind)));
+    let text = |(name, family): (String, &'static Family)| {
+        let head = Head::new(format, &name, family.kind, &taken);
+        let (mut text, exemplars) = (Vec::new(), head.exemplars);
+        head.write(&mut text, format, family.help);
+        Text { name, family, head: Arc::new(text), exemplars, boards: Vec::new(), fleet: Block::default() }
+    };
+    let part = |(now, names): (&Shown, Vec<_>)| Part {
+        families: now.families,
+        seen: Shelf::default(),
+        pages: names.into_iter().map(text).collect(),
+    };
+    shown.iter().zip(names).map(part).collect()
+}
+
+/// The subjects of a board that are to be written: their labels, and where the samples of each family begin.
+struct Board<'a> {
+    families: usize,
+    samples: Vec<&'a [Sample]>,
+    ranges: Vec<Range<u32>>,
+    labels: Vec<u8>,
+    ends: [u32; ROOM],
+}
+
+impl<'a> Board<'a> {
+    fn new(shown: &Shown<'a>, spot: Spot, mask: u64, hidden: impl Fn(Subject) -> bool) -> Board<'a> {
+        let families = shown.families.len();
+        let mut board = Board {
+            families,
+            samples: vec![&[]; ROOM],
+            ranges: vec![0..0; ROOM * families],
+            labels: Vec::new(),
+            ends: [0; ROOM],
+        };
+        for place in 0..ROOM {
+            let subject = spot.subject(place);
+            let samples = shown.samples.at(spot, place).filter(|_| mask & (1 << place) != 0 && !hidden(subject));
+            if let Some(samples) = samples {
+                board.take(place, samples);
+                if spot.kind != FLEET {
+                    append(&mut board.labels, &[KINDS[spot.kind], "=\""]);
+                    escape::label_value(&mut board.labels, shown.subjects.name(subject));
+                    board.labels.push(b'"');
+                }
+            }
+            board.ends[place] = board.labels.len() as u32;
+        }
+        board
+    }
+
+    fn take(&mut self, place: usize, samples: &'a Samples) {
+        self.samples[place] = &samples.list;
+        let mut at = 0;
+        for same in samples.list.chunk_by(|one, next| one.family == next.family) {
+            let end = at + same.len() as u32;
+            if let Some(range) =
+                same.first().and_then(|sample| self.ranges.get_mut(place * self.families + sample.family))
+            {
+                *range = at..end;
+            }
+            at = end;
+        }
+    }
+
+    /// What a subject has in a family.
+    fn samples(&self, place: usize, family: usize) -> &'a [Sample] {
+        let Range { start, end } = self.ranges[place * self.families + family];
+        &self.samples[place][start as usize..end as usize]
+    }
+
+    /// The label of a subject, escaped.
+    fn label(&self, place: usize) -> &[u8] {
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        &self.labels[start..self.ends[place] as usize]
+    }
+}
