@@ -1,4 +1,4 @@
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use anyhow::Context;
 use clap::Args;
@@ -20,21 +20,23 @@ pub struct Append {
     stream: String,
 }
 
-/// Lines between syncs; the last ones are synced at the end of the input.
-const SYNC_EVERY: u64 = 1000;
+/// Lines between syncs, and at most in one write; the last ones are synced at the end of the input.
+const SYNC_EVERY: usize = 1000;
+
+/// What is read at once.
+const BUFFER: usize = 256 * 1024;
 
 impl Append {
     pub fn run(self) -> anyhow::Result<Found> {
         let layout = self.events.layout();
         directory::check_dir(&layout)?;
         let path = layout.stream(&stream_name(&self.stream)?);
-        let mut target = Target { appender: Appender::shared(layout.files.clone(), path), lines: 0 };
-        let cannot = |appender: &Appender| format!("cannot append to {}", appender.path().display());
+        let mut target = Target::new(Appender::shared(layout.files.clone(), path));
         // A stream that cannot be had is told before the first line is typed.
-        target.appender.open().with_context(|| cannot(&target.appender))?;
+        target.appender.open().with_context(|| target.cannot())?;
         let (mut refused, mut number) = (0u64, 0u64);
         let limit = Limits::default().line_bytes;
-        let mut input = io::stdin().lock();
+        let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -50,18 +52,21 @@ impl Append {
             } else if line.len() > limit {
                 skip_line(&mut input)?;
             }
-            if is_blank(&line) {
-                continue;
+            if !is_blank(&line) {
+                match judge(&line, limit) {
+                    Ok(()) => target.take(&line, number),
+                    Err(why) => {
+                        refused += 1;
+                        eprintln!("line {number}: refused: {why}");
+                    }
+                }
             }
-            if let Err(why) = judge(&line, limit) {
-                refused += 1;
-                eprintln!("line {number}: refused: {why}");
-                continue;
+            // What follows may be a long time in coming.
+            if input.buffer().is_empty() || target.is_full() {
+                target.write()?;
             }
-            target.append(&line).with_context(|| {
-                format!("line {number} and what follows were not appended ({} lines before were)", target.lines)
-            })?;
         }
+        target.write()?;
         target.appender.sync()?;
         eprintln!("appended {} lines to {}, refused {refused}", target.lines, target.appender.path().display());
         Ok(if refused == 0 { Found::Nothing } else { Found::Something })
@@ -110,12 +115,53 @@ fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
 struct Target {
     appender: Appender,
     lines: u64,
+    unsynced: usize,
+    /// Lines that share the next write, one after the other; where each ends, and the number of the first.
+    waiting: Vec<u8>,
+    ends: Vec<usize>,
+    first: u64,
 }
 
 impl Target {
-    fn append(&mut self, line: &[u8]) -> io::Result<()> {
-        self.appender.append(&[line])?;
-        self.lines += 1;
-        if self.lines.is_multiple_of(SYNC_EVERY) { self.appender.sync() } else { Ok(()) }
+    fn new(appender: Appender) -> Target {
+        Target { appender, lines: 0, unsynced: 0, waiting: Vec::new(), ends: Vec::new(), first: 0 }
+    }
+
+    fn take(&mut self, line: &[u8], number: u64) {
+        if self.ends.is_empty() {
+            self.first = number;
+        }
+        self.waiting.extend_from_slice(line);
+        self.ends.push(self.waiting.len());
+    }
+
+    fn is_full(&self) -> bool {
+        self.unsynced + self.ends.len() >= SYNC_EVERY
+    }
+
+    /// Writes what waits, and syncs when it is time.
+    fn write(&mut self) -> anyhow::Result<()> {
+        let starts = [0].into_iter().chain(self.ends.iter().copied());
+        let lines: Vec<&[u8]> = starts.zip(&self.ends).map(|(start, end)| &self.waiting[start..*end]).collect();
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let appended = self.appender.append(&lines);
+        appended.with_context(|| self.cannot()).with_context(|| {
+            format!("line {} and what follows were not appended ({} lines before were)", self.first, self.lines)
+        })?;
+        self.lines += self.ends.len() as u64;
+        self.unsynced += self.ends.len();
+        self.waiting.clear();
+        self.ends.clear();
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            self.appender.sync().with_context(|| self.cannot())?;
+        }
+        Ok(())
+    }
+
+    fn cannot(&self) -> String {
+        format!("cannot append to {}", self.appender.path().display())
     }
 }

@@ -75,7 +75,7 @@ enum Command {
     Demo(demo::Demo),
     /// Run a command as a recorded run of an agent: gated, timed, within its budget; exits as the command does
     Run(run::Run),
-    /// Append lines from standard input to a stream: validated, one write each, synced
+    /// Append lines from standard input to a stream: validated, synced
     Append(append::Append),
     /// Append what other programs recorded: JSON, CSV, freqtrade, LiteLLM, Langfuse
     Import(import::Import),

@@ -15,6 +15,8 @@ pub struct Appender {
     /// Nobody else appends: what a failed write left may be cut off.
     own: bool,
     open: Option<(File, Inode)>,
+    /// The name of the open file is durable.
+    named: bool,
 }
 
 /// What an append wrote.
@@ -30,12 +32,12 @@ pub struct Written {
 impl Appender {
     /// For a stream that others append to as well: nothing is ever cut off.
     pub fn shared(files: Files, path: PathBuf) -> Appender {
-        Appender { files, path, own: false, open: None }
+        Appender { files, path, own: false, open: None, named: false }
     }
 
     /// For a stream of ours alone.
     pub fn own(files: Files, path: PathBuf) -> Appender {
-        Appender { files, path, own: true, open: None }
+        Appender { files, path, own: true, open: None, named: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -99,14 +101,15 @@ impl Appender {
     ///
     /// # Errors
     /// The sync failed.
-    pub fn sync(&self) -> io::Result<()> {
+    pub fn sync(&mut self) -> io::Result<()> {
         if let Some((file, _)) = &self.open {
             file.sync_data()?;
         }
-        match self.path.parent() {
-            Some(dir) if dir != Path::new("") => self.files.sync_dir(dir),
-            _ => Ok(()),
+        if let Some(dir) = self.path.parent().filter(|dir| !self.named && **dir != *Path::new("")) {
+            self.files.sync_dir(dir)?;
+            self.named = true;
         }
+        Ok(())
     }
 
     /// The file that has the name now.
@@ -114,7 +117,10 @@ impl Appender {
         let there = self.files.about_name(&self.path).ok().map(|about| about.id.inode());
         let open = match self.open.take() {
             Some(open) if Some(open.1) == there => open,
-            _ => open(&self.files, &self.path)?,
+            _ => {
+                self.named = false;
+                open(&self.files, &self.path)?
+            }
         };
         Ok(&*self.open.insert(open).0)
     }
