@@ -4,7 +4,6 @@ use std::{
         Arc, atomic,
         mpsc::{Receiver, Sender},
     },
-    thread,
     time::Duration,
 };
 
@@ -153,7 +152,9 @@ impl Tailer {
                     self.status.catch_up();
                 }
                 if sealed || scope != Scope::All {
-                    thread::sleep(self.cadence.coalesce.saturating_sub(watch.elapsed()));
+                    // Who asks is not kept waiting for what others may append.
+                    let rest = self.cadence.coalesce.saturating_sub(watch.elapsed());
+                    self.watch.pause(rest).map_err(|error| format!("cannot wait for changes: {error}"))?;
                 }
             }
             self.snapshot_when_due();

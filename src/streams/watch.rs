@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, io, os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{collections::BTreeSet, io, os::fd::OwnedFd, path::Path, sync::Arc, time::Duration};
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
@@ -87,6 +87,18 @@ impl Watch {
             return Ok(Woken::Called);
         }
         Ok(if changed { self.changes() } else { Woken::TimedOut })
+    }
+
+    /// Lets changes gather for a while, or until somebody calls.
+    ///
+    /// # Errors
+    /// The kernel refuses to wait.
+    pub fn pause(&self, time: Duration) -> io::Result<()> {
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&*self.waker.0, PollFlags::IN)], Some(&timeout)) {
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            other => Ok(other.map(|_| ())?),
+        }
     }
 
     #[cfg(target_os = "linux")]
