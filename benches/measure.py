@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
@@ -19,25 +18,22 @@ class Missing(Exception):
 class Run:
     """A finished process: seconds by the wall and by the processors, peak memory in MB, and what it printed."""
 
-    def __init__(self, wall, usage, printed):
-        self.wall = wall
-        self.cpu = usage.ru_utime + usage.ru_stime
-        self.rss = usage.ru_maxrss / 1000 if sys.platform == "linux" else usage.ru_maxrss / 1e6
-        self.printed = printed
+    def __init__(self, wall, cpu, rss, printed):
+        self.wall, self.cpu, self.printed = wall, cpu, printed
+        self.rss = rss / 1000 if sys.platform == "linux" else rss / 1e6
 
 
-def run(command, env=None, check=True):
-    """Runs a command to its end. What it prints goes to a file, so that this process stays small: the kernel counts the memory of a parent as its child's peak."""
-    with tempfile.TemporaryFile() as out:
-        start = time.perf_counter()
-        child = subprocess.Popen([str(part) for part in command], stdout=out, env={**os.environ, **(env or {})})
-        _, status, usage = os.wait4(child.pid, 0)
-        wall = time.perf_counter() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        if check and child.returncode:
-            raise RuntimeError(f"{' '.join(map(str, command))}: exit code {child.returncode}")
+def run(command, env=None):
+    """Runs a command to its end; one that fails is an error."""
+    command = [str(part) for part in command]
+    with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile("r") as took:
+        spawn = [sys.executable, "-E", "-S", str(REPOSITORY / "benches/spawn.py"), took.name]
+        subprocess.run([*spawn, *command], stdout=out, env={**os.environ, **(env or {})}, check=True)
+        wall, cpu, rss, code = (float(text) for text in took.read().split())
+        if code:
+            raise RuntimeError(f"{' '.join(command)}: exit code {code:.0f}")
         out.seek(0)
-        return Run(wall, usage, out.read())
+        return Run(wall, cpu, rss, out.read())
 
 
 def interleaved(programs, repeats, say=lambda text: print(text, file=sys.stderr, flush=True)):
