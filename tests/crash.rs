@@ -111,7 +111,12 @@ fn nothing_is_lost_or_told_twice_when_the_server_is_killed_again_and_again() {
         // Some die while they still read the history.
         if draw(4) > 0 {
             server.ready();
-            let page = server.metrics();
+            let mut page = server.metrics();
+            // On a busy machine a page may come before the tailer has had time to say what it counted.
+            wait_until("a ready server shows what it counted", || {
+                page = server.metrics();
+                page.0.contains("\nruntape_lines_total{")
+            });
             let now = ["agent_runs_total", "runtape_lines_total"].map(|family| page.sum(family));
             assert!(now[0] >= seen[0] && now[1] >= seen[1], "counters went from {seen:?} to {now:?} in round {round}");
             seen = now;
