@@ -29,7 +29,7 @@
 //! | 7 | [`tape`] | |
 //! | 8 | [`replay`](mod@replay) | |
 //! | 9 | [`live`] | threads |
-//! | 10 | [`serve`] | **async shell**: tokio is named here and nowhere else |
+//! | 10 | [`drill`], [`serve`] | **async shell**: tokio is named here and nowhere else |
 //! | 11 | [`cli`] | |
 //!
 //! A new consumer is one file and one line in [`consumers`]; snapshots, /metrics, replay, verify and the tests that
@@ -103,6 +103,8 @@ pub mod replay;
 // Floor 9: the same fold, live, on threads.
 pub mod live;
 
+// Floor 10: disasters on a simulated disk, drawn from a seed.
+pub mod drill;
 // Floor 10: HTTP.
 pub mod serve;
 

@@ -24,7 +24,7 @@ const FLOORS: &[&[&str]] = &[
     &["tape"],
     &["replay"],
     &["live"],
-    &["serve"],
+    &["drill", "serve"],
     &["cli"],
 ];
 

@@ -20,6 +20,8 @@ mod damage;
 mod desk;
 /// The documentation, typed.
 mod docs;
+/// Power cuts on a simulated disk.
+mod drill;
 /// Every fault of docs/faults.md.
 mod faults;
 /// The output for every sample, kept as files.

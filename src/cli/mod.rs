@@ -29,6 +29,8 @@ mod decisions;
 mod demo;
 /// One desk, through a server or in a directory.
 mod desk;
+/// Disasters on a simulated disk.
+mod drill;
 /// Figures of a state as text.
 mod figures;
 /// Records of other programs to a stream.
@@ -119,6 +121,9 @@ enum Command {
     Verify(verify::Verify),
     /// Write streams of a believable simulated fleet
     Simulate(simulate::Simulate),
+    /// Play disasters on a simulated disk, drawn from seeds, and check that nothing is lost
+    #[command(hide = true)]
+    Drill(drill::Drill),
     /// Print the JSON Schemas of the lines
     Schema(schema::Schema),
 }
@@ -203,6 +208,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Policy(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Simulate(command) => command.run(),
+        Command::Drill(command) => command.run(),
         Command::Schema(command) => command.run(),
     }
 }

@@ -176,6 +176,9 @@ fn greet(dir: &Path, server: &Server) {
             started.restored.iter().map(|(name, at)| format!("{name} {}", human::count(*at))).collect();
         say(format!("restored to: {}", restored.join(", ")));
     }
+    if let Some(torn) = &started.torn {
+        say(crate::live::told(torn));
+    }
     for passed in &started.passed_over {
         say(format!("passed over {passed}"));
     }

@@ -5,6 +5,8 @@
 mod machine;
 /// A file read from its start, or from anywhere, to its end.
 mod reading;
+/// A disk in memory that a power cut can hit at any call.
+pub mod simulated;
 
 use std::{
     fmt, io,

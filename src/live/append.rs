@@ -78,6 +78,10 @@ pub struct Order {
 }
 
 impl Order {
+    pub fn new(stream: OwnStream, lines: Vec<String>, reply: impl FnOnce(AppendResult) + Send + 'static) -> Order {
+        Order { stream, lines, reply: Some(Box::new(reply)) }
+    }
+
     pub fn answer(mut self, result: AppendResult) {
         if let Some(reply) = self.reply.take() {
             reply(result);
@@ -106,7 +110,7 @@ impl Live {
             return reply(Ok(Vec::new()));
         }
         // An order that cannot be sent is dropped, and so answered.
-        let _ = self.tailer.send(Request::Append(Order { stream, lines, reply: Some(Box::new(reply)) }));
+        let _ = self.tailer.send(Request::Append(Order::new(stream, lines, reply)));
         self.waker.wake();
     }
 }

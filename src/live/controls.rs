@@ -84,7 +84,7 @@ struct Source {
 }
 
 /// Keeps `controls.json` and `quarantine.json` true.
-struct Writer {
+pub struct Writer {
     files: Files,
     status: Arc<Status>,
     clock: Clock,
@@ -113,34 +113,24 @@ struct Kept {
     hold: Option<&'static str>,
 }
 
-/// Starts the thread; none where no consumer has anything to write.
-///
-/// # Errors
-/// No thread can be had.
-pub fn start(
+/// What writes the files; none where no consumer has anything to write.
+pub fn writer(
     files: &Files,
     status: &Arc<Status>,
     clock: &Clock,
     workers: &[Handle],
     names: &Arc<Names>,
     paths: Paths,
-) -> std::io::Result<Option<Writing>> {
+) -> Option<Writer> {
     let source = |name: &str| {
         let handle = workers.iter().find(|handle| handle.name == name)?;
         Some(Source { inbox: handle.inbox.clone(), all: true, position: 0 })
     };
     let (desk, allocation, quarantine) = (source(DESK), source(ALLOCATION), source(QUARANTINE));
     if desk.is_none() && quarantine.is_none() {
-        return Ok(None);
+        return None;
     }
-    let (wake, woken) = mpsc::sync_channel(1);
-    let stop = Arc::new(AtomicBool::new(false));
-    let waker = wake.clone();
-    status.listen(move || {
-        // One that is on its way already wakes for this too.
-        let _ = waker.try_send(());
-    });
-    let writer = Writer {
+    Some(Writer {
         files: files.clone(),
         status: status.clone(),
         clock: clock.clone(),
@@ -156,17 +146,32 @@ pub fn start(
         heard: None,
         controls_file: Kept::default(),
         quarantine_file: Kept::default(),
-    };
+    })
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// No thread can be had.
+pub fn start(writer: Writer) -> std::io::Result<Writing> {
+    let (wake, woken) = mpsc::sync_channel(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let waker = wake.clone();
+    writer.status.listen(move || {
+        // One that is on its way already wakes for this too.
+        let _ = waker.try_send(());
+    });
     let stopped = stop.clone();
     let thread = thread::Builder::new().name("controls".to_owned()).spawn(move || writer.run(&woken, &stopped))?;
-    Ok(Some(Writing { stop, wake, thread }))
+    Ok(Writing { stop, wake, thread })
 }
 
 impl Writer {
     fn run(mut self, woken: &Receiver<()>, stop: &AtomicBool) {
         while !stop.load(Ordering::Acquire) {
             let watch = Stopwatch::start();
-            self.learn();
+            let asked = self.ask();
+            self.learn(asked, LOOK_TIMEOUT);
             self.write();
             let gap = (watch.elapsed() * GAP_SHARE).clamp(GAP, GAP_MAX);
             thread::sleep(gap);
@@ -176,14 +181,22 @@ impl Writer {
     }
 
     /// Asks what changed.
-    fn learn(&mut self) {
+    pub fn ask(&mut self) -> Asked {
         if !self.status.caught_up.load(Ordering::Acquire) {
-            return;
+            return Asked::default();
         }
-        let [desk, allocation, quarantine] = [&mut self.desk, &mut self.allocation, &mut self.quarantine]
-            .map(|source| source.as_mut().and_then(changed));
+        let sources = [&mut self.desk, &mut self.allocation, &mut self.quarantine];
+        Asked(sources.map(|source| source.as_mut().and_then(ask)))
+    }
+
+    /// Takes in what was answered.
+    pub fn learn(&mut self, Asked(answers): Asked, patience: Duration) {
+        let sources = [&mut self.desk, &mut self.allocation, &mut self.quarantine];
+        let mut rows =
+            sources.into_iter().zip(answers).map(|(source, answer)| take(source.as_mut()?, answer?, patience));
+        let [desk, allocation, quarantine] = std::array::from_fn(|_| rows.next().flatten());
         if let Some(Rows { position, part, .. }) = desk {
-            self.heard = Some(Stopwatch::start());
+            self.heard = Some(self.clock.stopwatch());
             self.controls_file.stale |= position != self.verdicts.position();
             let said = |row: &Row| row.get(DESK).and_then(Value::as_object).cloned();
             let fleet = part.rows.iter().find(|(subject, _)| *subject == Subject::Fleet);
@@ -202,7 +215,7 @@ impl Writer {
         }
     }
 
-    fn write(&mut self) {
+    pub fn write(&mut self) {
         let durable = self.status.durable.load(Ordering::Acquire);
         self.controls_file.stale |=
             self.verdicts.release(durable) | self.fleet.release(durable) | self.runs.release(durable);
@@ -216,13 +229,13 @@ impl Writer {
         if known && self.quarantine_file.is_due() {
             let file = permits::quarantine(time::unix_seconds(self.clock.now()), self.quarantined.shown());
             let written = self.replace(&self.paths.quarantine, &file);
-            self.quarantine_file.wrote(written, None);
+            self.quarantine_file.wrote(written, None, self.clock.stopwatch());
         }
     }
 
     /// Why nothing is permitted now.
     fn hold(&self) -> Option<&'static str> {
-        let silent = self.heard.is_none_or(|heard| heard.elapsed() > SILENCE_MAX);
+        let silent = self.heard.as_ref().is_none_or(|heard| heard.elapsed() > SILENCE_MAX);
         (silent || !self.status.not_ready(self.clock.now()).is_empty()).then_some("not_ready")
     }
 
@@ -241,7 +254,7 @@ impl Writer {
         let fleet = self.fleet.shown().get(DESK).map_or_else(Map::new, |fleet| Map::clone(fleet));
         let file = permits::controls(moment, &fleet, self.verdicts.shown(), self.runs.shown());
         let written = self.replace(&self.paths.controls, &file);
-        self.controls_file.wrote(written, hold);
+        self.controls_file.wrote(written, hold, self.clock.stopwatch());
     }
 
     /// Whether the file is there now.
@@ -267,22 +280,30 @@ impl Writer {
 
 impl Kept {
     fn is_due(&self) -> bool {
-        self.stale || self.since.is_none_or(|since| since.elapsed() >= REFRESH)
+        self.stale || self.since.as_ref().is_none_or(|since| since.elapsed() >= REFRESH)
     }
 
-    fn wrote(&mut self, written: bool, hold: Option<&'static str>) {
+    fn wrote(&mut self, written: bool, hold: Option<&'static str>, since: Stopwatch) {
         self.hold = hold;
         self.stale = !written;
-        self.since = Some(Stopwatch::start());
+        self.since = Some(since);
     }
 }
 
-/// What changed at a worker since it was last asked; none when it does not answer. Then all is asked for the next time.
-fn changed(source: &mut Source) -> Option<Rows> {
+/// Answers that are due.
+#[derive(Default)]
+pub struct Asked([Option<Receiver<Rows>>; 3]);
+
+/// Asks a worker what changed since it was last asked; all, where an answer was lost.
+fn ask(source: &mut Source) -> Option<Receiver<Rows>> {
     let all = std::mem::replace(&mut source.all, true);
-    let answer = rows::ask(&source.inbox, |reply| ToWorker::Changed { all, reply })?;
+    rows::ask(&source.inbox, |reply| ToWorker::Changed { all, reply })
+}
+
+/// The answer; none when it does not come in time. Then all is asked for the next time.
+fn take(source: &mut Source, answer: Receiver<Rows>, patience: Duration) -> Option<Rows> {
     // What a consumer says that was taken back to a snapshot is older than what is known of it.
-    let rows = answer.recv_timeout(LOOK_TIMEOUT).ok().filter(|rows| rows.position >= source.position)?;
+    let rows = answer.recv_timeout(patience).ok().filter(|rows| rows.position >= source.position)?;
     (source.all, source.position) = (false, rows.position);
     Some(rows)
 }

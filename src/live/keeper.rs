@@ -72,11 +72,12 @@ pub struct Keeper {
     pub registry: &'static [Registration],
     /// A sync failed.
     pub poisoned: bool,
+    pub waiting: Waiting,
 }
 
 /// What waits to be written.
 #[derive(Default)]
-struct Waiting {
+pub struct Waiting {
     sealed_to: u64,
     files: BTreeSet<PathBuf>,
     new_links: bool,
@@ -88,27 +89,30 @@ struct Waiting {
 
 impl Keeper {
     pub fn run(mut self) {
-        let mut waiting = Waiting::default();
         loop {
             match self.inbox.recv_timeout(Duration::from_secs(1)) {
-                Ok(message) => waiting.take(message),
+                Ok(message) => self.waiting.take(message),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => waiting.stop = true,
+                Err(RecvTimeoutError::Disconnected) => self.waiting.stop = true,
             }
-            // Everything that arrived meanwhile shares one sync.
-            while let Ok(message) = self.inbox.try_recv() {
-                waiting.take(message);
-            }
-            if self.poisoned {
-                // Nothing more is written: all of it is made again from the tape at the next start.
-                waiting = Waiting { stop: waiting.stop, ..Waiting::default() };
-            } else {
-                self.keep(&mut waiting);
-            }
-            if waiting.stop {
+            if self.turn() {
                 return;
             }
         }
+    }
+
+    /// Keeps what arrived; everything together shares one sync. True when it was told to stop.
+    pub fn turn(&mut self) -> bool {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.inbox.try_iter().for_each(|message| waiting.take(message));
+        if self.poisoned {
+            // Nothing more is written: all of it is made again from the tape at the next start.
+            waiting = Waiting { stop: waiting.stop, ..Waiting::default() };
+        } else {
+            self.keep(&mut waiting);
+        }
+        self.waiting = waiting;
+        self.waiting.stop
     }
 
     fn keep(&mut self, waiting: &mut Waiting) {

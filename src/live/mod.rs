@@ -24,6 +24,8 @@ mod look;
 mod memory;
 /// Ids by name.
 mod names;
+/// The directories and files of ours that stand on the tape: decisions, rejects, streams of consumers.
+mod own;
 /// What may be shown of verdicts before they are durable.
 mod permits;
 /// The sealed history, for a worker that reads it by itself.
@@ -36,6 +38,8 @@ mod rows;
 mod start;
 /// What is known of a running fold from outside: positions, health, problems.
 pub mod status;
+/// The same fold without threads, one step at a time: for a simulation.
+mod steps;
 /// Follows the streams, seals rounds, hands batches on.
 mod tailer;
 /// Where the decisions of a consumer go.
@@ -59,8 +63,9 @@ use thiserror::Error;
 pub use append::{AppendError, AppendResult, Appended, OwnStream};
 pub use look::{Look, SHOWN_MAX};
 pub use rows::{Of, StateNow};
-pub use start::Started;
+pub use start::{Started, told};
 pub use status::{ConsumerStatus, IntakeLook, Status};
+pub use steps::Steps;
 pub use tailer::Cadence;
 
 use crate::{

@@ -1,7 +1,6 @@
 use std::{
     io,
     panic::{self, AssertUnwindSafe},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,21 +19,21 @@ use super::{
     look::{Handle, Last},
     memory::Memory,
     names::Names,
+    own,
     restore::{Restorer, Survey},
     status::{Status, Troubles},
-    tailer::{self, Tailer},
+    tailer::{self, Recalled, Tailer},
     worker::{self, ToWorker, Worker},
 };
 use crate::{
-    clock::{Clock, Stopwatch},
-    files::Files,
+    clock::Clock,
     fold::{Intake, Registration, Slot, engine::LineOf},
     layout::Layout,
     store::{Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
     subject::SubjectSet,
     tape::{
-        self, Journal, Round, RoundSource, TapeError, directory,
+        self, Journal, Torn, directory,
         journal::{Rounds, Seam},
     },
 };
@@ -49,21 +48,80 @@ pub struct Started {
     pub restored: Vec<(&'static str, u64)>,
     /// Snapshots that could not be used, and why.
     pub passed_over: Vec<String>,
+    /// What a power cut left of the end of the tape, and was cut off.
+    pub torn: Option<Torn>,
+}
+
+/// What a power cut took, for people.
+pub fn told(torn: &Torn) -> String {
+    let Torn { round, from, to, why } = torn;
+    format!(
+        "a power cut left the tape without what it names from round {round} (positions {from} to {to}): {why}. Nothing stood on it; what the files still have of it is sealed again"
+    )
 }
 
 /// Takes the directory and starts all threads.
 pub fn start(config: Config) -> Result<Live, StartError> {
+    directory::check_dir(&config.layout)?;
+    let watch = Watch::new(&config.layout.dir).map_err(|source| io_error("notifications", source))?;
+    let waker = watch.waker();
+    let Parts {
+        status,
+        tailer,
+        history,
+        workers,
+        handles,
+        keeper,
+        to_keeper,
+        to_tailer,
+        controls,
+        names,
+        started,
+        lock,
+    } = assemble(config, watch)?;
+    let mut threads = vec![spawn_guarded("tailer", &status, |t| &mut t.tailer, move || tailer.run(history))?];
+    threads.append(&mut spawn_workers(workers, &status)?);
+    let keeper = spawn_guarded("keeper", &status, |t| &mut t.not_durable, move || keeper.run())?;
+    let controls = controls.map(controls::start).transpose().map_err(|source| io_error("a thread", source))?;
+    Ok(Live {
+        status,
+        tailer: to_tailer,
+        waker,
+        workers: handles,
+        threads,
+        keeper: Some((to_keeper, keeper)),
+        last_intake: Default::default(),
+        controls,
+        names,
+        started,
+        _lock: lock,
+    })
+}
+
+/// Everything that threads, or a simulation, drive.
+pub struct Parts {
+    pub status: Arc<Status>,
+    pub tailer: Tailer,
+    pub history: Box<dyn Iterator<Item = Recalled> + Send>,
+    pub workers: Vec<Worker>,
+    pub handles: Vec<Handle>,
+    pub keeper: Keeper,
+    pub to_keeper: Sender<ToKeeper>,
+    pub to_tailer: Sender<tailer::Request>,
+    pub controls: Option<controls::Writer>,
+    pub names: Arc<Names>,
+    pub started: Started,
+    pub lock: Lock,
+}
+
+/// Takes the directory and brings everything back to where it stood; nothing moves yet.
+pub fn assemble(config: Config, watch: Watch) -> Result<Parts, StartError> {
     let Config { layout, registry, clock, cadence, quarantine_file } = config;
-    let files = layout.files.clone();
-    let written =
-        Paths { controls: layout.controls(), quarantine: quarantine_file.unwrap_or_else(|| layout.quarantine()) };
     directory::check_dir(&layout)?;
     let lock = Lock::take(&layout.files, &layout.lock())?;
-    make_dirs(&layout)?;
+    own::make_dirs(&layout)?;
     let Restored { restorer, own, journal, slots, intake, seam, follower, started } = restored(&layout, registry)?;
     let names = Arc::new(Names::new(intake.subjects()));
-    let watch = Watch::new(&layout.dir).map_err(|source| io_error("notifications", source))?;
-    let waker = watch.waker();
     let status = Arc::new(Status::new(registry.iter().map(|registration| registration.name)));
     status.head.store(started.sealed_to, Ordering::Release);
     status.set_now(&intake);
@@ -75,7 +133,11 @@ pub fn start(config: Config) -> Result<Live, StartError> {
     let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files: paths, new_links: true });
     let shared = Shared { status, clock, keeper: to_keeper.clone(), tailer: to_tailer.clone(), restorer };
     let (handles, links, workers) = workers(slots, registry, &shared);
-    let history = history(&layout, &follower, &seam, started.rounds)?;
+    let history = Box::new(history(&layout, &follower, &seam, started.rounds)?);
+    let Shared { status, clock, .. } = shared;
+    let written =
+        Paths { controls: layout.controls(), quarantine: quarantine_file.unwrap_or_else(|| layout.quarantine()) };
+    let controls = controls::writer(&layout.files, &status, &clock, &handles, &names, written);
     let tailer = Tailer {
         own: OwnStreams::of(&layout),
         placed: Vec::new(),
@@ -91,30 +153,25 @@ pub fn start(config: Config) -> Result<Live, StartError> {
         workers: links,
         keeper: to_keeper.clone(),
         rejects: registry.len(),
-        status: shared.status.clone(),
-        clock: shared.clock.clone(),
+        status: status.clone(),
+        since_snapshot: clock.stopwatch(),
+        clock,
         cadence,
         round: None,
-        since_snapshot: Stopwatch::start(),
     };
-    let mut threads = vec![spawn_guarded("tailer", &shared.status, |t| &mut t.tailer, move || tailer.run(history))?];
-    threads.append(&mut spawn_workers(workers, &shared.status)?);
-    let keeper = spawn_guarded("keeper", &shared.status, |t| &mut t.not_durable, move || keeper.run())?;
-    let keeper = Some((to_keeper, keeper));
-    let controls = controls::start(&files, &shared.status, &shared.clock, &handles, &names, written);
-    let controls = controls.map_err(|source| io_error("a thread", source))?;
-    Ok(Live {
-        status: shared.status,
-        tailer: to_tailer,
-        waker,
-        workers: handles,
-        threads,
+    Ok(Parts {
+        status,
+        tailer,
+        history,
+        workers,
+        handles,
         keeper,
-        last_intake: Default::default(),
+        to_keeper,
+        to_tailer,
         controls,
         names,
         started,
-        _lock: lock,
+        lock,
     })
 }
 
@@ -137,6 +194,7 @@ fn keeper(
         snapshots: restorer.snapshots.clone(),
         registry: restorer.registry,
         poisoned: false,
+        waiting: Default::default(),
     })
 }
 
@@ -161,15 +219,19 @@ fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restor
         registry,
         policy: Arc::default(),
     });
+    let torn = tape::mend(layout, own::proven(layout, registry, &restorer.snapshots)?)?;
+    if let Some(torn) = &torn {
+        tracing::warn!("{}", told(torn));
+    }
     let mut rounds = Rounds::open(&layout.files, &layout.tape())?;
     let survey = Survey::of(&mut rounds, restorer.wanted())?;
-    let own = own_files(layout, registry, &survey)?;
-    let journal = Journal::after(&rounds)?;
     let mut started =
-        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, ..Started::default() };
+        Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, torn, ..Started::default() };
     let mut slots = restorer.slots(&survey, &mut started.passed_over);
     let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
     let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    let own = own::open(layout, registry, &survey, &slots, seam.next_position)?;
+    let journal = Journal::after(&rounds)?;
     intake.track(&OwnStream::ALL.map(OwnStream::name));
     slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
     let follower = follower(layout, &survey)?;
@@ -300,7 +362,7 @@ fn history(
     follower: &Follower,
     from: &Seam,
     rounds: u64,
-) -> Result<impl Iterator<Item = Result<(Round, RoundSource), TapeError>> + use<>, StartError> {
+) -> Result<impl Iterator<Item = Recalled> + use<>, StartError> {
     let reader = Follower::new(layout.files.clone(), layout.dir.clone(), None, follower.generations().to_vec());
     let left = rounds.saturating_sub(from.next_round) as usize;
     Ok(Rounds::open_at(&layout.files, &layout.tape(), from)?.take(left).map(move |round| {
@@ -310,42 +372,6 @@ fn history(
     }))
 }
 
-/// The decisions files in list order, then the rejects, then the streams of consumers that have one. A line or a snapshot that stands past the end of the tape means
-/// that the tape was cut.
-fn own_files(layout: &Layout, registry: &[Registration], survey: &Survey) -> Result<Vec<OwnLines>, StartError> {
-    let end = survey.end.next_position;
-    let cut = |what: String| {
-        StartError::Cut(format!(
-            "{what}, but the tape {} ends at position {end}: it was cut. Restore it from a backup, or move {} away to begin anew{}",
-            layout.tape().display(),
-            layout.own().display(),
-            registry
-                .iter()
-                .filter_map(|r| r.stream)
-                .map(|(name, _)| format!(", and {name}.jsonl with it"))
-                .collect::<String>()
-        ))
-    };
-    if let Some(round) = survey.missing() {
-        return Err(cut(format!("a snapshot stands on round {round}")));
-    }
-    let paths = registry.iter().map(|r| layout.decisions(r.name)).chain([layout.rejects()]);
-    let streams = registry.iter().filter_map(|r| r.stream).map(|(name, _)| layout.stream(name));
-    paths
-        .chain(streams)
-        .map(|path| {
-            let own =
-                OwnLines::open(&layout.files, &path).map_err(|source| io_error(&path.display().to_string(), source))?;
-            match own.last() {
-                Some(last) if last.cause >= end => {
-                    Err(cut(format!("{} holds a line about position {}", path.display(), last.cause)))
-                }
-                _ => Ok(own),
-            }
-        })
-        .collect()
-}
-
 /// The stream of a consumer that has one: which of our files it is, and how a decision becomes a line of it.
 fn own_stream(registry: &[Registration], index: usize) -> Option<(usize, LineOf)> {
     let (_, line) = registry.get(index)?.stream?;
@@ -353,28 +379,10 @@ fn own_stream(registry: &[Registration], index: usize) -> Option<(usize, LineOf)
     Some((registry.len() + 1 + before, line))
 }
 
-fn make_dirs(layout: &Layout) -> Result<(), StartError> {
-    for dir in [layout.links(), layout.snapshots()] {
-        layout.files.make_dirs(&dir).map_err(|source| io_error(&dir.display().to_string(), source))?;
-    }
-    sweep(&layout.files, &layout.snapshots());
-    sweep(&layout.files, &layout.own());
-    Ok(())
-}
-
-/// Drops what a crash left of a file that was being replaced.
-fn sweep(files: &Files, dir: &Path) {
-    for path in files.list(dir).unwrap_or_default() {
-        if path.extension().is_some_and(|extension| extension == "tmp") {
-            let _ = files.remove(&path);
-        }
-    }
-}
-
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|source| io_error("a thread", source))
 }
 
-fn io_error(what: &str, source: io::Error) -> StartError {
+pub(super) fn io_error(what: &str, source: io::Error) -> StartError {
     StartError::Io { what: what.to_owned(), source }
 }

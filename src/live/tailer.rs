@@ -66,6 +66,9 @@ impl Default for Cadence {
     }
 }
 
+/// A round of the sealed history, with where its bytes are.
+pub type Recalled = Result<(tape::Round, RoundSource), tape::TapeError>;
+
 pub struct Tailer {
     pub layout: Layout,
     pub follower: Follower,
@@ -103,13 +106,10 @@ const HINTS_MAX: usize = 16;
 
 impl Tailer {
     /// Hands on the sealed history, then follows the streams until told to stop.
-    pub fn run(mut self, history: impl Iterator<Item = Result<(tape::Round, RoundSource), tape::TapeError>>) {
+    pub fn run(mut self, history: impl Iterator<Item = Recalled>) {
         let mut looks = Vec::new();
         for round in history {
-            let handed = round.map_err(|error| error.to_string()).and_then(|(round, source)| {
-                self.hand_on(round.round, round.digest.as_str().into(), &source).map_err(|error| error.to_string())
-            });
-            if let Err(error) = handed {
+            if let Err(error) = self.recall(round) {
                 return self.fail(&error);
             }
             while let Ok(request) = self.requests.try_recv() {
@@ -131,6 +131,12 @@ impl Tailer {
             Ok(()) => self.finish(),
             Err(error) => self.fail(&error),
         }
+    }
+
+    /// Hands on one round of the sealed history.
+    pub fn recall(&mut self, round: Recalled) -> Result<(), String> {
+        let (round, source) = round.map_err(|error| error.to_string())?;
+        self.hand_on(round.round, round.digest.as_str().into(), &source).map_err(|error| error.to_string())
     }
 
     fn follow(&mut self) -> Result<(), String> {
@@ -218,7 +224,7 @@ impl Tailer {
     }
 
     /// Answers a request; true when it is the one to stop.
-    fn reply(&mut self, request: Request) -> bool {
+    pub fn reply(&mut self, request: Request) -> bool {
         match request {
             Request::Look(reply) => {
                 let _ = reply.send(self.look());
@@ -343,7 +349,7 @@ impl Tailer {
         Ok(())
     }
 
-    fn snapshot_when_due(&mut self) {
+    pub fn snapshot_when_due(&mut self) {
         if self.since_snapshot.elapsed() >= self.cadence.snapshot {
             self.snapshot(|link, message| link.mention(message));
         }
@@ -361,11 +367,11 @@ impl Tailer {
             ask(link, ToWorker::Snapshot { position, round, digest: digest.clone(), policy: policy.clone() });
         }
         self.snapshot_at = position;
-        self.since_snapshot = Stopwatch::start();
+        self.since_snapshot = self.clock.stopwatch();
     }
 
     /// A last snapshot, and the end of all workers.
-    fn finish(&mut self) {
+    pub fn finish(&mut self) {
         self.snapshot(Link::insist);
         self.status.stop();
         for link in &self.workers {
@@ -373,10 +379,14 @@ impl Tailer {
         }
     }
 
-    /// The history cannot be continued: nothing more is read, and everybody who asks is told.
-    fn fail(&mut self, error: &str) {
+    pub fn give_up(&self, error: &str) {
         tracing::error!("nothing more is read: {error}");
         self.status.trouble(|troubles| troubles.tailer = Some(format!("nothing more is read: {error}")));
+    }
+
+    /// The history cannot be continued: nothing more is read, and everybody who asks is told.
+    fn fail(&mut self, error: &str) {
+        self.give_up(error);
         while let Ok(request) = self.requests.recv() {
             if self.reply(request) {
                 return self.finish();

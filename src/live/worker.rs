@@ -92,7 +92,7 @@ pub struct Worker {
 }
 
 /// Why a worker stopped folding.
-enum Ended {
+pub enum Ended {
     Stopped,
     /// It was left behind: it must read the tape by itself.
     Behind,
@@ -124,32 +124,38 @@ impl Worker {
                 Ok(message) => message,
                 Err(ended) => return ended,
             };
-            match message {
-                ToWorker::Batch(sealed) => {
-                    if sealed.batch.first > self.slot.position() {
-                        return Ended::Behind;
-                    }
-                    if let Err(ended) = self.step(&sealed) {
-                        return ended;
-                    }
-                }
-                ToWorker::Snapshot { position, round, digest, policy } => {
-                    if self.slot.position() == position {
-                        self.snapshot(round, &digest, &policy);
-                    }
-                }
-                ToWorker::Look(reply) => {
-                    let _ = reply.send(self.look());
-                }
-                ToWorker::Rows { asked, reply } => {
-                    let _ = reply.send(self.rows(&asked));
-                }
-                ToWorker::Changed { all, reply } => {
-                    let _ = reply.send(self.changed(all));
-                }
-                ToWorker::Stop => return Ended::Stopped,
+            if let Err(ended) = self.take(message) {
+                return ended;
             }
         }
+    }
+
+    /// Does what one message says.
+    pub(super) fn take(&mut self, message: ToWorker) -> Result<(), Ended> {
+        match message {
+            ToWorker::Batch(sealed) => {
+                if sealed.batch.first > self.slot.position() {
+                    return Err(Ended::Behind);
+                }
+                self.step(&sealed)?;
+            }
+            ToWorker::Snapshot { position, round, digest, policy } => {
+                if self.slot.position() == position {
+                    self.snapshot(round, &digest, &policy);
+                }
+            }
+            ToWorker::Look(reply) => {
+                let _ = reply.send(self.look());
+            }
+            ToWorker::Rows { asked, reply } => {
+                let _ = reply.send(self.rows(&asked));
+            }
+            ToWorker::Changed { all, reply } => {
+                let _ = reply.send(self.changed(all));
+            }
+            ToWorker::Stop => return Err(Ended::Stopped),
+        }
+        Ok(())
     }
 
     /// The next message. Once all are taken, a worker that was left behind gets no more batches.

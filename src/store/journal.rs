@@ -43,11 +43,12 @@ pub struct OwnLines {
 
 impl OwnLines {
     /// Opens the file; a torn tail is cut off before anything is appended. One that is not there begins with its first
-    /// line.
+    /// line. Lines about positions from `again` on will be made again, and may not have been synced: they count up to the
+    /// first that a power cut spoilt.
     ///
     /// # Errors
     /// The file cannot be read or written.
-    pub fn open(files: &Files, path: &Path) -> io::Result<OwnLines> {
+    pub fn open(files: &Files, path: &Path, again: u64) -> io::Result<OwnLines> {
         let own = |file, bytes, last| OwnLines {
             files: files.clone(),
             path: path.to_owned(),
@@ -62,12 +63,23 @@ impl OwnLines {
             }
             other => other?,
         };
-        let (bytes, last) = whole_lines(&*file)?;
+        let (bytes, last) = whole_lines(&*file, again)?;
         if file.about()?.len > bytes {
             file.set_len(bytes)?;
             file.sync_all()?;
         }
         Ok(own(Some(file), bytes, last))
+    }
+
+    /// The mark of the last line of a file that decodes; nothing is written.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn last_in(files: &Files, path: &Path) -> io::Result<Option<Mark>> {
+        match files.open(path, How::Read) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => last_line(&*other?).map(|(_, mark)| mark),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -131,8 +143,41 @@ fn begin(files: &Files, path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The length of the whole lines, and the mark of the last one. A tail that does not decode is not whole.
-fn whole_lines(file: &dyn Opened) -> io::Result<(u64, Option<Mark>)> {
+/// The length of the lines that count, and the mark of the last one: all before the last line about a position before
+/// `again`, and those behind it up to the first that does not decode.
+fn whole_lines(file: &dyn Opened, again: u64) -> io::Result<(u64, Option<Mark>)> {
+    let (end, last) = last_line(file)?;
+    let mut step = 64 * 1024;
+    loop {
+        let start = end.saturating_sub(step);
+        let mut tail = vec![0; (end - start) as usize];
+        read_exact_at(file, &mut tail, start)?;
+        // Where it does not begin at the start of the file, its first line may be the rest of one.
+        let from = if start == 0 { 0 } else { memchr::memchr(b'\n', &tail).map_or(tail.len(), |at| at + 1) };
+        let lines = tail[from..].split_inclusive(|byte| *byte == b'\n');
+        let mut at = start + from as u64;
+        let mut marks: Vec<(u64, Option<Mark>)> = Vec::new();
+        for line in lines {
+            at += line.len() as u64;
+            marks.push((at, serde_json::from_slice(line).ok()));
+        }
+        let before = marks.iter().rposition(|(_, mark)| mark.is_some_and(|mark| mark.cause < again));
+        if before.is_none() && start > 0 {
+            step *= 4;
+            continue;
+        }
+        let spoilt = |(_, mark): &(u64, Option<Mark>)| mark.is_none();
+        let first = before.map_or(0, |at| at + 1);
+        let Some(spoilt) = marks[first..].iter().position(spoilt) else { return Ok((end, last)) };
+        return Ok(match (first + spoilt).checked_sub(1) {
+            Some(at) => marks[at],
+            None => (start, None),
+        });
+    }
+}
+
+/// The end of the last line that decodes, and its mark.
+fn last_line(file: &dyn Opened) -> io::Result<(u64, Option<Mark>)> {
     const STEP: u64 = 1 << 20;
     let mut end = file.about()?.len;
     loop {
@@ -176,18 +221,18 @@ mod tests {
     fn nothing_is_written_twice_and_a_torn_tail_is_written_again() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = dir.path().join("decisions/x.jsonl");
-        let mut file = OwnLines::open(&Files::machine(), &path).expect("a new file");
+        let mut file = OwnLines::open(&Files::machine(), &path, 0).expect("a new file");
         append(&mut file, &[(3, 0), (3, 1), (7, 0)]);
         let whole = fs::read(&path).expect("the file");
         for cut in 0..=whole.len() {
             fs::write(&path, &whole[..cut]).expect("a writable file");
-            let mut file = OwnLines::open(&Files::machine(), &path).expect("a torn file");
+            let mut file = OwnLines::open(&Files::machine(), &path, 0).expect("a torn file");
             append(&mut file, &[(3, 0), (3, 1), (7, 0)]);
             assert_eq!(fs::read(&path).expect("the file"), whole, "cut at {cut}");
         }
         let zeroed = [whole.as_slice(), &[0; 100]].concat();
         fs::write(&path, zeroed).expect("a writable file");
-        OwnLines::open(&Files::machine(), &path).expect("a zero-filled tail");
+        OwnLines::open(&Files::machine(), &path, 0).expect("a zero-filled tail");
         assert_eq!(fs::read(&path).expect("the file"), whole);
     }
 }

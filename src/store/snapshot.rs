@@ -184,13 +184,18 @@ impl Snapshots {
 
     /// The rounds on which snapshots say that they stand; of each only the header is read.
     pub fn rounds(&self) -> Vec<u64> {
+        self.standing().into_iter().map(|header| header.round).collect()
+    }
+
+    /// The first line of each snapshot, as far as it can be read.
+    pub fn standing(&self) -> Vec<Header> {
         let header = |path: &PathBuf| {
             let mut line = String::new();
             let file = Reading::new(self.files.open(path, How::Read).ok()?).take(HEADER_BYTES_MAX);
             BufReader::new(file).read_line(&mut line).ok()?;
             serde_json::from_str::<Header>(&line).ok()
         };
-        self.paths().unwrap_or_default().iter().filter_map(header).map(|header| header.round).collect()
+        self.paths().unwrap_or_default().iter().filter_map(header).collect()
     }
 
     fn paths(&self) -> io::Result<Vec<PathBuf>> {

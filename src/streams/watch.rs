@@ -41,10 +41,28 @@ impl Watch {
     /// # Errors
     /// No event descriptor can be made.
     pub fn new(dir: &Path) -> io::Result<Watch> {
+        Watch::of(
+            #[cfg(target_os = "linux")]
+            watch_dir(dir).ok(),
+        )
+    }
+
+    /// One that the kernel tells nothing: only wakers and timeouts end a wait.
+    ///
+    /// # Errors
+    /// No event descriptor can be made.
+    pub fn blind() -> io::Result<Watch> {
+        Watch::of(
+            #[cfg(target_os = "linux")]
+            None,
+        )
+    }
+
+    fn of(#[cfg(target_os = "linux")] inotify: Option<inotify::Inotify>) -> io::Result<Watch> {
         let waker = Waker(Arc::new(eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?));
         Ok(Watch {
             #[cfg(target_os = "linux")]
-            inotify: watch_dir(dir).ok(),
+            inotify,
             waker,
             buffer: vec![0; 16 * 1024],
         })

@@ -13,6 +13,8 @@ pub mod read;
 pub mod round;
 /// Sealing what a look at the streams found.
 pub mod seal;
+/// What a power cut left of the end of the tape.
+mod tail;
 /// Is the history intact?
 pub mod verify;
 
@@ -21,3 +23,4 @@ pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
 pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_round};
 pub use round::{Extent, Round};
+pub use tail::{Torn, mend};

@@ -159,6 +159,17 @@ fn extent_digest(files: &Files, extent: &super::read::ExtentSource) -> Result<(b
     read().map_err(|error: std::io::Error| format!("cannot be read from {}: {error}", path.display()))
 }
 
+/// Holds the bytes of an extent against its digest.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn wrong(files: &Files, extent: &super::read::ExtentSource) -> Result<(), String> {
+    let (digest, _) = extent_digest(files, extent)?;
+    let same = extent.data.as_deref() == Some(digest.to_hex().as_str());
+    let place = format!("stream {}, bytes {} to {}", extent.stream, extent.from, extent.to);
+    if same { Ok(()) } else { Err(format!("{place}: the bytes are not those that were sealed")) }
+}
+
 /// Every decision names the digest of the round it stands on; one that the tape does not hold means the tape was cut.
 fn verify_decisions(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
     let dir = layout.own().join("decisions");

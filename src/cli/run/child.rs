@@ -157,7 +157,7 @@ pub fn run(
         signals,
         report,
         patience,
-        stopwatch,
+        stopwatch: stopwatch.clone(),
         lines: Lines::default(),
         terminal: Terminal::default(),
         told: None,

@@ -1,0 +1,187 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
+
+use super::{
+    life::{Answer, Life},
+    world::Line,
+};
+use crate::{
+    consumers::REGISTRY,
+    files::{Files, simulated::Image},
+    fold::{Engine, Intake},
+    layout::Layout,
+    store::Snapshots,
+    streams::RawLine,
+    tape::{Directory, Round, Until, each_line, journal::Rounds, read_round},
+};
+
+/// What was there, and what had been promised, when the power was cut.
+pub struct Before<'a> {
+    pub image: &'a Image,
+    pub lines: &'a [Line],
+    /// Those that were out by then.
+    pub answers: &'a [Answer],
+    /// The files as everybody saw them.
+    pub seen: Layout,
+}
+
+/// What the tape says, read and folded from its start.
+struct Plain {
+    engine: Engine,
+    /// By consumer, as its file must be.
+    decisions: BTreeMap<&'static str, String>,
+    /// By position: the stream, and the line.
+    lines: Vec<(String, Vec<u8>)>,
+}
+
+/// What must hold after the program came to rest again; the state's hash and the number of decisions when it does.
+pub fn check(life: &Life, before: &Before) -> Result<(String, usize), String> {
+    if let Some(why) = life.steps.failed() {
+        return Err(format!("it cannot go on: {why}"));
+    }
+    let layout = &life.layout;
+    let plain = plain(layout)?;
+    kept(layout, before)?;
+    lines(&plain, before)?;
+    for (slot, (name, position, state)) in plain.engine.slots().iter().zip(life.steps.states()) {
+        if (slot.position(), slot.save()) != (position, state) {
+            return Err(format!(
+                "{name} stands at position {position} with a state that is not that of a fold from 0 to {}",
+                slot.position()
+            ));
+        }
+    }
+    let mut count = 0;
+    for registration in REGISTRY {
+        let written = read(&layout.files, &layout.decisions(registration.name));
+        let want = plain.decisions.get(registration.name).map_or("", String::as_str);
+        count += written.iter().filter(|byte| **byte == b'\n').count();
+        if written != want.as_bytes() {
+            return Err(differs(registration.name, &written, want.as_bytes()));
+        }
+    }
+    Ok((plain.engine.state_hash(), count))
+}
+
+fn differs(consumer: &str, written: &[u8], want: &[u8]) -> String {
+    let at = written.iter().zip(want).position(|(a, b)| a != b).unwrap_or(written.len().min(want.len()));
+    let line = written[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+    let show = |bytes: &[u8]| {
+        let line = bytes.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default();
+        String::from_utf8_lossy(line).chars().take(160).collect::<String>()
+    };
+    format!(
+        "the decisions of {consumer} are not those of a fold from 0: line {line} is `{}`, want `{}`",
+        show(written),
+        show(want)
+    )
+}
+
+/// What must hold of the files alone, before the program is started again.
+pub fn check_files(layout: &Layout, before: &Before) -> Result<(), String> {
+    let durable = before.image.durable;
+    for (path, header) in
+        Snapshots::new(layout.files.clone(), layout.snapshots()).headers().map_err(|e| e.to_string())?
+    {
+        if let Ok(header) = header
+            && header.position > durable
+        {
+            let (position, path) = (header.position, path.display());
+            return Err(format!("{path} stands at position {position}, and only {durable} are durable"));
+        }
+    }
+    Ok(())
+}
+
+/// Everything that was durable is on the tape as it was, and every decision that anybody saw is where it was.
+fn kept(layout: &Layout, before: &Before) -> Result<(), String> {
+    let durable = before.image.durable;
+    let seen = read(&before.seen.files, &before.seen.tape());
+    let now = read(&layout.files, &layout.tape());
+    let mut kept = 0;
+    for line in seen.split_inclusive(|byte| *byte == b'\n') {
+        match serde_json::from_slice::<Round>(line) {
+            Ok(round) if round.end() <= durable => kept += line.len(),
+            _ => break,
+        }
+    }
+    if !now.starts_with(&seen[..kept]) {
+        return Err(format!("the tape is not what it was up to durable position {durable}"));
+    }
+    for registration in REGISTRY {
+        let seen = read(&before.seen.files, &before.seen.decisions(registration.name));
+        let whole = memchr::memrchr(b'\n', &seen).map_or(0, |at| at + 1);
+        let now = read(&layout.files, &layout.decisions(registration.name));
+        if !now.starts_with(&seen[..whole]) {
+            return Err(format!("after a power cut: {}", differs(registration.name, &now, &seen[..whole])));
+        }
+    }
+    Ok(())
+}
+
+/// Lines that were promised are there, where it was said; no line is there more often than it was written.
+fn lines(plain: &Plain, before: &Before) -> Result<(), String> {
+    let durable = before.image.durable;
+    for answer in before.answers.iter().filter(|answer| answer.position < durable) {
+        let found = plain.lines.get(answer.position as usize);
+        if found.is_none_or(|(stream, text)| *stream != answer.stream || *text != answer.text.as_bytes()) {
+            return Err(format!(
+                "position {} of {} was answered for and durable, and is not there: {}",
+                answer.position, answer.stream, answer.text
+            ));
+        }
+    }
+    let mut count: HashMap<&[u8], usize> = HashMap::new();
+    for (_, text) in &plain.lines {
+        *count.entry(text).or_default() += 1;
+    }
+    for line in before.lines {
+        let found = count.get(line.text.as_bytes()).copied().unwrap_or(0);
+        // A power cut can take the truncation and leave the copy: two files that the tape knows nothing of.
+        let copies = if line.copied { 2 } else { 1 };
+        if found > line.times * copies {
+            return Err(format!("a line that was written {} times is folded {found} times: {}", line.times, line.text));
+        }
+        let call = before.image.number;
+        let safe = line.safe_from.is_some_and(|from| from <= call) && line.gone_from.is_none_or(|from| from > call);
+        if safe && found == 0 {
+            return Err(format!("a line that its producer had synced is lost: {}", line.text));
+        }
+    }
+    Ok(())
+}
+
+fn plain(layout: &Layout) -> Result<Plain, String> {
+    let directory = Directory::open(layout.clone(), None).map_err(|error| error.to_string())?;
+    if directory.has_unsealed() {
+        return Err("it came to rest with lines that are not sealed".to_owned());
+    }
+    let mut intake = Intake::new(Default::default());
+    let mut plain = Plain { engine: Engine::new(REGISTRY), decisions: BTreeMap::new(), lines: Vec::new() };
+    for round in Rounds::open(&layout.files, &layout.tape()).map_err(|error| error.to_string())? {
+        let round = round.map_err(|error| error.to_string())?;
+        let source = directory.source(&round);
+        let Plain { engine, decisions, lines } = &mut plain;
+        let folded = read_round(&source, &mut intake, Until::End, &mut |batch| {
+            for emitted in engine.step(&batch) {
+                let file = decisions.entry(emitted.decision.consumer).or_default();
+                file.push_str(&emitted.line().written(&round.digest));
+                file.push('\n');
+            }
+        });
+        folded.map_err(|error| error.to_string())?;
+        let read = each_line(&source, usize::MAX >> 1, &mut |_, place, raw| {
+            let RawLine::Line(bytes) = raw else { return true };
+            lines.push((place.stream.to_string(), bytes.to_vec()));
+            true
+        });
+        read.map_err(|error| error.to_string())?;
+    }
+    Ok(plain)
+}
+
+fn read(files: &Files, path: &Path) -> Vec<u8> {
+    files.read(path).unwrap_or_default()
+}
