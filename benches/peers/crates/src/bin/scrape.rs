@@ -105,7 +105,9 @@ impl Encoder for Client {
     }
 
     fn set(&mut self, agent: usize, round: usize) {
-        self.gauges[agent].iter().enumerate().for_each(|(series, gauge)| drop(gauge.set(value(agent, series, round))));
+        for (series, gauge) in self.gauges[agent].iter().enumerate() {
+            gauge.set(value(agent, series, round));
+        }
     }
 
     fn encode(&mut self) -> Vec<Arc<Vec<u8>>> {
