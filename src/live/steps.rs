@@ -187,7 +187,7 @@ impl Worker {
     fn turn(&mut self) -> Turn {
         match self.inbox.try_recv().map(|message| self.take(message)) {
             Ok(Ok(())) => Turn::Done,
-            Ok(Err(Ended::Down(why))) => Turn::Ended(why),
+            Ok(Err(Ended::Down(why) | Ended::Unread(why))) => Turn::Ended(why),
             Ok(Err(Ended::Behind)) => Turn::Ended("it was left behind".to_owned()),
             Ok(Err(Ended::Broken)) => Turn::Ended("it failed".to_owned()),
             Ok(Err(Ended::Stopped)) | Err(_) => Turn::Idle,

@@ -25,7 +25,7 @@ use crate::{
         Follower, Poll, Scope,
         watch::{Watch, Woken},
     },
-    tape::{self, Journal, ReadError, RoundSource, Until, read_round, seal},
+    tape::{self, Journal, ReadError, RoundSource, Until, read_rest, seal},
 };
 
 /// What others ask of the tailer.
@@ -133,10 +133,18 @@ impl Tailer {
         }
     }
 
-    /// Hands on one round of the sealed history.
+    /// Hands on one round of the sealed history. A file may be emptied after its place was looked up; who empties it may
+    /// have copied it before.
     pub fn recall(&mut self, round: Recalled) -> Result<(), String> {
         let (round, source) = round.map_err(|error| error.to_string())?;
-        self.hand_on(round.round, round.digest.as_str().into(), &source).map_err(|error| error.to_string())
+        let digest: Arc<str> = round.digest.as_str().into();
+        let Err(error) = self.hand_on(round.round, round.first, digest.clone(), &source) else { return Ok(()) };
+        tracing::warn!("looking for a copy of what was sealed: {error}");
+        let layout = self.layout.clone();
+        let recovered = self.follower.recover(&|file| tape::extents_of(&layout, file));
+        recovered.map_err(|error| format!("cannot read {}: {error}", layout.dir.display()))?;
+        let found = tape::directory::source(&self.follower, &round);
+        self.hand_on(round.round, round.first, digest, &found).map_err(|error| error.to_string())
     }
 
     fn follow(&mut self) -> Result<(), String> {
@@ -289,7 +297,8 @@ impl Tailer {
         let files = pending.iter().map(|range| self.follower.generation(range.generation).path.clone()).collect();
         let end = sealed.round.end();
         let _ = self.keeper.send(ToKeeper::Sealed { end, files, new_links: !sealed.round.files.is_empty() });
-        self.hand_on(sealed.round.round, sealed.round.digest.as_str().into(), &sealed.source)
+        let round = &sealed.round;
+        self.hand_on(round.round, round.first, round.digest.as_str().into(), &sealed.source)
             .map_err(|error| error.to_string())?;
         Ok(true)
     }
@@ -322,8 +331,8 @@ impl Tailer {
     }
 
     /// Hands the batches of a sealed round to the workers, its rejects to the keeper, and asks for snapshots when due.
-    fn hand_on(&mut self, round: u64, digest: Arc<str>, source: &RoundSource) -> Result<(), ReadError> {
-        self.status.grow(self.intake.position() + source.count.unwrap_or(0), self.clock.now());
+    fn hand_on(&mut self, round: u64, first: u64, digest: Arc<str>, source: &RoundSource) -> Result<(), ReadError> {
+        self.status.grow(first + source.count.unwrap_or(0), self.clock.now());
         // No snapshot is taken at a place that is not the end of a round.
         self.round = None;
         let (intake, workers, keeper, rejects) = (&mut self.intake, &mut self.workers, &self.keeper, self.rejects);
@@ -332,7 +341,7 @@ impl Tailer {
         let (names, placed) = (&self.names, &mut self.placed);
         placed.clear();
         let mut nth = 0;
-        read_round(source, intake, Until::End, &mut |batch| {
+        read_rest(source, first, intake, Until::End, &mut |batch| {
             names.learn(&batch);
             placed.extend_from_slice(&batch.placed);
             if let Some(rejected) = ToKeeper::rejects(rejects, &batch) {

@@ -37,6 +37,10 @@ pub const QUEUE: usize = 256;
 /// Failures at one position after which a consumer stays down.
 const PANICS_MAX: u32 = 3;
 
+/// Tries to read history that is not where it was, and the pause between two: longer than the tailer is between two looks.
+const UNREAD_MAX: u32 = 12;
+const UNREAD_PAUSE: Duration = Duration::from_millis(500);
+
 pub enum ToWorker {
     Batch(Arc<SealedBatch>),
     /// The round that ends here is worth a snapshot.
@@ -98,6 +102,8 @@ pub enum Ended {
     Behind,
     /// It failed: it must go back to its snapshot, and read the tape from there.
     Broken,
+    /// What it must read from the tape is not where it was; it may be found elsewhere soon.
+    Unread(String),
     /// It cannot go on, and why.
     Down(String),
 }
@@ -234,6 +240,7 @@ impl Worker {
 
     /// Reads the tape by itself until it stands where the tailer stands, then joins again; how it ended when it did not.
     fn catch_up(&mut self, mut why: Ended) -> Option<Ended> {
+        let mut unread = 0;
         loop {
             // A batch that is on its way already does no harm: what it holds was read from the tape by then.
             self.away.store(true, Ordering::Release);
@@ -245,6 +252,13 @@ impl Worker {
             let caught_up = reader.map_err(Ended::Down).and_then(|mut reader| self.join(&mut reader));
             match caught_up {
                 Ok(()) => break,
+                // A file was emptied, and the next look of the tailer finds a copy of what it held, if there is one.
+                Err(Ended::Unread(_)) if unread < UNREAD_MAX => {
+                    unread += 1;
+                    std::thread::sleep(UNREAD_PAUSE);
+                    why = Ended::Behind;
+                }
+                Err(Ended::Unread(what)) => why = Ended::Down(what),
                 Err(ended) => why = ended,
             }
         }
@@ -289,7 +303,7 @@ impl Worker {
             }
             ended.is_ok()
         });
-        ended.and(read.map_err(|error| Ended::Down(format!("it cannot catch up: {error}"))))
+        ended.and(read.map_err(|error| Ended::Unread(format!("it cannot catch up: {error}"))))
     }
 
     /// Forgets batches it reads from the tape; shows what it last showed, not what it went back to. False when told to

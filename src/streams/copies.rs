@@ -46,7 +46,7 @@ pub enum Likeness {
 /// its bytes decide, else the digests on the tape.
 ///
 /// # Errors
-/// A file or the tape cannot be read, or the file's packing is not finished.
+/// A file or the tape cannot be read, or the file's packing is not finished. `NotFound`: it lies elsewhere by now.
 pub fn likeness(
     files: &Files,
     file: &Found,
@@ -56,24 +56,28 @@ pub fn likeness(
 ) -> io::Result<Likeness> {
     if file.name.compression == Compression::None && file.len >= of.sealed && !of.replaced {
         let mut marker = vec![0; of.marker.len()];
-        let opened = source::open_file(files, &file.path)?;
+        let opened = source::open_found(files, file)?;
         files::read_exact_at(&*opened, &mut marker, of.sealed - of.marker.len() as u64)?;
         if marker != of.marker {
             return Ok(Likeness::Different);
         }
     }
-    if of.is_intact(files) {
-        compare_bytes(files, file, of, upto)
-    } else {
-        compare_digests(files, file, &extents_of(of.file())?)
-    }
+    let by_bytes = if of.is_intact(files) { compare_with_original(files, file, of, upto)? } else { None };
+    by_bytes.map_or_else(|| compare_digests(files, file, &extents_of(of.file())?), Ok)
+}
+
+/// Nothing when the original does not hold what was sealed of it: whoever made the copy may empty the original while it
+/// is compared, and what was read of it then says nothing.
+fn compare_with_original(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Result<Option<Likeness>> {
+    let likeness = compare_bytes(files, file, of, upto)?;
+    Ok((of.is_intact(files) && of.still_continues(files)?).then_some(likeness))
 }
 
 /// Compares a file with the bytes of a generation before `upto`.
 fn compare_bytes(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Result<Likeness> {
     const STEP: usize = 64 * 1024;
     let mut original = source::open(files, &of.path, of.record.compression, 0)?.take(upto);
-    let mut copy = source::open(files, &file.path, file.name.compression, 0)?.take(upto);
+    let mut copy = source::unpack(source::open_found(files, file)?, file.name.compression, 0)?.take(upto);
     let (mut a, mut b) = (Vec::with_capacity(STEP), Vec::with_capacity(STEP));
     let mut same = 0;
     loop {
@@ -97,7 +101,7 @@ fn compare_bytes(files: &Files, file: &Found, of: &Generation, upto: u64) -> io:
 /// Compares a file with the sealed extents of a generation.
 fn compare_digests(files: &Files, file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
     let Some(first) = extents.first().map(|extent| extent.from) else { return Ok(Likeness::Different) };
-    let mut bytes = source::open(files, &file.path, file.name.compression, 0)?;
+    let mut bytes = source::unpack(source::open_found(files, file)?, file.name.compression, 0)?;
     io::copy(&mut bytes.by_ref().take(first), &mut io::sink())?;
     for (matched, extent) in extents.iter().enumerate() {
         let mut hasher = blake3::Hasher::new();
@@ -110,4 +114,54 @@ fn compare_digests(files: &Files, file: &Found, extents: &[SealedExtent]) -> io:
         }
     }
     Ok(Likeness::Copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, sync::Arc};
+
+    use super::*;
+    use crate::streams::{
+        Compression,
+        generation::{GenerationRecord, State},
+        scan,
+    };
+
+    /// What a comparison finds that began while the original was whole.
+    fn check(after: &[u8], want: Option<Likeness>) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, copy) = (dir.path().join("runs.jsonl"), dir.path().join("runs.jsonl.1"));
+        let sealed = b"{\"run_id\":\"r1\"}\n".repeat(100);
+        fs::write(&path, &sealed).expect("a write");
+        fs::write(&copy, &sealed).expect("a write");
+        let record = GenerationRecord {
+            file: Arc::from("f1"),
+            stream: Arc::from("runs"),
+            name: "runs.jsonl".to_owned(),
+            id: source::identify(&Files::machine(), &path).expect("a file").0,
+            compression: Compression::None,
+        };
+        let original = Generation::new(&Files::machine(), record, path.clone(), sealed.len() as u64, State::Open);
+        fs::write(&path, after).expect("a write");
+        let name = name::parse("runs.jsonl.1").expect("a stream file");
+        let found = scan::look(&Files::machine(), &copy, name).expect("a regular file").expect("it is there");
+        assert_eq!(
+            compare_with_original(&Files::machine(), &found, &original, original.sealed).expect("a comparison"),
+            want
+        );
+        let extents = [SealedExtent { from: 0, to: sealed.len() as u64, data: blake3::hash(&sealed) }];
+        let likeness = likeness(&Files::machine(), &found, &original, original.sealed, &|_| {
+            Ok(extents.iter().map(|e| SealedExtent { from: e.from, to: e.to, data: e.data }).collect())
+        });
+        assert_eq!(likeness.expect("a comparison"), Likeness::Copy);
+    }
+
+    #[test]
+    fn an_original_that_is_emptied_meanwhile_decides_nothing() {
+        let sealed = b"{\"run_id\":\"r1\"}\n".repeat(100);
+        check(&sealed, Some(Likeness::Copy));
+        check(b"", None);
+        check(&sealed[..sealed.len() / 2], None);
+        check(&b"{\"run_id\":\"r2\"}\n".repeat(200), None);
+    }
 }

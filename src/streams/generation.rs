@@ -1,4 +1,4 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,14 @@ impl Generation {
         let there = source::identify(files, &self.path)
             .is_ok_and(|(id, len)| id.inode() == self.inode() && (self.is_packed() || len >= self.sealed));
         there && self.state == State::Open && !self.replaced
+    }
+
+    /// Whether the bytes before the sealed end are still those that were sealed, as far as the last of them tell.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn still_continues(&self, files: &Files) -> io::Result<bool> {
+        read::holds_marker(files, self)
     }
 
     pub fn stream(&self) -> &Arc<str> {

@@ -118,6 +118,11 @@ impl<R: Read> LineReader<R> {
         self.current.offset
     }
 
+    /// Offset in the file up to which bytes were read.
+    pub fn read_to(&self) -> u64 {
+        self.offset + (self.end - self.start) as u64
+    }
+
     /// Lets go of the beginning of a line that is already too long.
     fn skip_oversize(&mut self) {
         self.searched = self.end;

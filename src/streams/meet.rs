@@ -1,4 +1,4 @@
-use std::{path::Path, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 
 use super::{
     copies::{self, Likeness},
@@ -7,7 +7,7 @@ use super::{
     links,
     name::{Age, Compression},
     poll::{ExtentsOf, Poll, ResetReason},
-    scan::{self, Found, Problem},
+    scan::{self, Found, Inode, Problem},
     source,
 };
 
@@ -19,6 +19,19 @@ enum Kin {
     Copy { of: usize, from: u64 },
     /// It holds a part of a generation, and nothing else.
     Part { of: usize },
+}
+
+/// Where a copy was seen.
+struct Copy {
+    path: PathBuf,
+    inode: Inode,
+    compression: Compression,
+}
+
+impl Copy {
+    fn of(file: &Found) -> Copy {
+        Copy { path: file.path.clone(), inode: file.id.inode(), compression: file.name.compression }
+    }
 }
 
 impl Follower {
@@ -33,17 +46,20 @@ impl Follower {
             // A name that producers append to, and nobody is writing it: a file that happens to begin like an old one.
             Ok(Kin::Part { .. }) if still => self.begin(file, 0, State::Open, extents_of, poll),
             Ok(Kin::Part { of }) => {
-                self.adopt(of, &file.path, file.name.compression, false);
-                self.held.hold(file, None, Some(of));
+                if self.adopt(of, &Copy::of(file), false) {
+                    self.held.hold(file, None, Some(of));
+                }
             }
             Ok(Kin::Copy { of, from }) => {
                 let stays = self.is_followed(of) && self.present.contains(&self.generations[of].inode());
-                if !stays {
-                    self.adopt(of, &file.path, file.name.compression, true);
+                if !stays && !self.adopt(of, &Copy::of(file), true) {
+                    return;
                 }
                 let state = if stays { State::Shadow { of } } else { State::Open };
                 self.begin(file, from, state, extents_of, poll);
             }
+            // Renamed since it was seen: the next full look meets it under its new name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 poll.problems.push(Problem { path: file.path.clone(), what: error.to_string() });
                 self.held.hold(file, Some(error.to_string()), None);
@@ -52,7 +68,7 @@ impl Follower {
     }
 
     /// What a new file continues: the newest generation first.
-    fn kin(&self, file: &Found, extents_of: &ExtentsOf, poll: &Poll) -> std::io::Result<Kin> {
+    fn kin(&self, file: &Found, extents_of: &ExtentsOf, poll: &Poll) -> io::Result<Kin> {
         let mut kin = Kin::None;
         for (index, generation) in self.generations.iter().enumerate().rev() {
             let present = self.present.contains(&generation.inode());
@@ -102,7 +118,8 @@ impl Follower {
             // Should it stay, the next generation of this id replaces it.
             let _ = links::remove(&self.files, &generation.path);
         }
-        if !self.held.has(file.id.inode()) {
+        // Renamed before it was read: met again.
+        if !generation.dirty && !self.held.has(file.id.inode()) {
             self.held.hold(file, None, None);
         }
     }
@@ -132,11 +149,12 @@ impl Follower {
             let likeness = self.likeness_of_shadow(index, of, extents_of);
             let sealed = self.generations[of].sealed;
             let shadow = &mut self.generations[index];
-            let (path, compression) = (shadow.path.clone(), shadow.record.compression);
+            let copy =
+                Copy { path: shadow.path.clone(), inode: shadow.inode(), compression: shadow.record.compression };
             if matches!(likeness, Ok(Likeness::Copy)) {
                 shadow.state = State::Open;
                 shadow.advance(&self.files, sealed, None);
-                self.adopt(of, &path, compression, true);
+                self.adopt(of, &copy, true);
                 self.collect(index, None, extents_of, poll);
                 continue;
             }
@@ -144,11 +162,11 @@ impl Follower {
             shadow.state = State::Ended;
             let inode = shadow.inode();
             self.by_inode.remove(&inode);
-            self.adopt(of, &path, compression, false);
+            self.adopt(of, &copy, false);
         }
     }
 
-    fn likeness_of_shadow(&self, shadow: usize, of: usize, extents_of: &ExtentsOf) -> std::io::Result<Likeness> {
+    fn likeness_of_shadow(&self, shadow: usize, of: usize, extents_of: &ExtentsOf) -> io::Result<Likeness> {
         let (shadow, of) = (&self.generations[shadow], &self.generations[of]);
         let (id, len) = source::identify(&self.files, &shadow.path)?;
         let name = super::name::StreamFile {
@@ -165,7 +183,7 @@ impl Follower {
     ///
     /// # Errors
     /// The directory, a file or the tape cannot be read.
-    pub fn recover(&mut self, extents_of: &ExtentsOf) -> std::io::Result<()> {
+    pub fn recover(&mut self, extents_of: &ExtentsOf) -> io::Result<()> {
         let mut lost = Vec::new();
         let mut poll = Poll::default();
         for index in 0..self.generations.len() {
@@ -207,39 +225,46 @@ impl Follower {
         if file.id.inode() == lost.inode() || !copies::may_be_copy(file, lost, false) {
             return;
         }
-        // A file that cannot be read is met, and reported, by the first look.
-        match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
-            Ok(Likeness::Copy) => self.adopt(of, &file.path, file.name.compression, true),
-            Ok(Likeness::Part) => self.adopt(of, &file.path, file.name.compression, false),
-            Ok(Likeness::Different) | Err(_) => {}
-        }
+        let whole = match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
+            Ok(Likeness::Copy) => true,
+            Ok(Likeness::Part) => false,
+            // A file that cannot be read is met, and reported, by the first look.
+            Ok(Likeness::Different) | Err(_) => return,
+        };
+        self.adopt(of, &Copy::of(file), whole);
     }
 
     /// History that only a copy still holds is read from the copy. One that holds only a part is better than nothing,
-    /// and gives way to a whole one.
-    fn adopt(&mut self, of: usize, copy: &Path, compression: Compression, whole: bool) {
+    /// and gives way to a whole one. False when the copy was renamed since it was seen: it is to be met again.
+    fn adopt(&mut self, of: usize, copy: &Copy, whole: bool) -> bool {
         let old = &self.generations[of];
         // One that lies in the directory and was emptied just now is reset first, by the next look.
         if self.is_followed(of) && (old.is_intact(&self.files) || self.present.contains(&old.inode())) {
-            return;
+            return true;
         }
         let from_copy = source::identify(&self.files, &old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
         if !whole && from_copy {
-            return;
+            return true;
         }
-        let linked = self.links.as_ref().and_then(|links| {
-            let inode = source::identify(&self.files, copy).ok()?.0.inode();
-            links::make(&self.files, links, old.file(), compression, copy, inode).ok()
-        });
-        let path = linked.unwrap_or_else(|| copy.to_owned());
+        let linked = self
+            .links
+            .as_ref()
+            .map(|links| links::make(&self.files, links, old.file(), copy.compression, &copy.path, copy.inode));
+        let still_there = || source::identify(&self.files, &copy.path).is_ok_and(|(id, _)| id.inode() == copy.inode);
+        let path = match linked {
+            Some(Ok(link)) => link,
+            _ if still_there() => copy.path.clone(),
+            _ => return false,
+        };
         let old = &mut self.generations[of];
         old.path = path;
-        old.record.compression = compression;
+        old.record.compression = copy.compression;
         old.state = State::Ended;
         let inode = old.inode();
         if self.by_inode.get(&inode) == Some(&of) {
             self.by_inode.remove(&inode);
         }
+        true
     }
 
     fn is_followed(&self, index: usize) -> bool {

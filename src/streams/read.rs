@@ -77,6 +77,10 @@ fn try_new_lines(files: &Files, generation: &mut Generation, memory: u64) -> io:
 pub fn new_packed_lines(files: &Files, generation: &mut Generation) -> io::Result<New> {
     // Only a whole measure settles it.
     generation.dirty = true;
+    if source::identify(files, &generation.path)?.0.inode() != generation.inode() {
+        // Renamed before it was linked: the next full look finds it under its new name.
+        return Ok(New::Nothing);
+    }
     let (_, to) = source::measure(files, &generation.path, generation.record.compression, generation.sealed)?;
     generation.dirty = false;
     Ok(if to > generation.sealed { New::Lines { to, bytes: None } } else { New::Nothing })
@@ -99,6 +103,20 @@ fn holds(file: &dyn Opened, marker: &[u8], end: u64) -> io::Result<bool> {
     let mut found = vec![0; marker.len()];
     read_exact_at(file, &mut found, end - marker.len() as u64)?;
     Ok(found == marker)
+}
+
+/// Whether the file still has the last bytes before the sealed end; of a packed one nothing is known.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn holds_marker(files: &Files, generation: &Generation) -> io::Result<bool> {
+    if generation.is_packed() {
+        return Ok(true);
+    }
+    match holds(&*source::open_file(files, &generation.path)?, &generation.marker, generation.sealed) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        other => other,
+    }
 }
 
 /// The last bytes of a range, so many as a marker has at most.

@@ -3,7 +3,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{name::Compression, scan::FileId};
+use super::{
+    name::Compression,
+    scan::{FileId, Found},
+};
 use crate::files::{File, Files, How, Reading};
 
 /// Unpacked bytes of a file.
@@ -14,7 +17,15 @@ pub type Bytes = Box<dyn Read + Send>;
 /// # Errors
 /// The file cannot be opened, or is shorter than `from`.
 pub fn open(files: &Files, path: &Path, compression: Compression, from: u64) -> io::Result<Bytes> {
-    let file = Reading::new(open_file(files, path)?);
+    unpack(open_file(files, path)?, compression, from)
+}
+
+/// Reads an open file from an unpacked offset on.
+///
+/// # Errors
+/// The file is shorter than `from`.
+pub fn unpack(file: File, compression: Compression, from: u64) -> io::Result<Bytes> {
+    let file = Reading::new(file);
     match compression {
         Compression::None => Ok(Box::new(file.at(from))),
         Compression::Gzip => skip(Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))), from),
@@ -29,6 +40,18 @@ pub fn open(files: &Files, path: &Path, compression: Compression, from: u64) -> 
 /// The file cannot be opened.
 pub fn open_file(files: &Files, path: &Path) -> io::Result<File> {
     files.open(path, How::ReadWary)
+}
+
+/// Opens the file that was found, which may have been renamed since, so that another one lies in its place.
+///
+/// # Errors
+/// `NotFound` when it lies elsewhere by now; it cannot be opened.
+pub fn open_found(files: &Files, found: &Found) -> io::Result<File> {
+    let file = open_file(files, &found.path)?;
+    if file.about()?.id.inode() != found.id.inode() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "another file took its name"));
+    }
+    Ok(file)
 }
 
 /// Reads an unpacked file from an offset on and holds no descriptor between two reads: for when very many files are read

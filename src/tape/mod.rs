@@ -7,6 +7,8 @@ pub mod directory;
 pub mod journal;
 /// What the rounds say of the files they sealed.
 mod known;
+/// Digest and lines of an extent.
+mod measure;
 /// The lines of a round in tape order, into intake.
 pub mod read;
 /// One line of the tape.
@@ -21,6 +23,6 @@ pub mod verify;
 pub use directory::{Directory, OpenError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
-pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_round};
+pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_rest, read_round};
 pub use round::{Extent, Round};
 pub use tail::{Torn, mend};

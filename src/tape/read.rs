@@ -2,12 +2,13 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use thiserror::Error;
 
+use super::measure::{measure, short};
 use crate::{
     event::{self, Line, Malformed, Nanos, Reason, Stamp},
     files::Files,
@@ -78,7 +79,7 @@ pub enum Until {
 /// reached inside.
 ///
 /// # Errors
-/// Bytes that are missing or differ from what was sealed. Batches before the damage were handed on.
+/// Bytes that are missing or differ from what was sealed. Lines before the damaged extent were handed on, none of it.
 pub fn read_round(
     source: &RoundSource,
     intake: &mut Intake,
@@ -86,9 +87,30 @@ pub fn read_round(
     sink: &mut dyn FnMut(Batch),
 ) -> Result<bool, ReadError> {
     let first = intake.position();
+    read_rest(source, first, intake, until, sink)
+}
+
+/// The same for a round that begins at `first` and was read up to where intake stands.
+///
+/// # Errors
+/// As [`read_round`].
+pub fn read_rest(
+    source: &RoundSource,
+    first: u64,
+    intake: &mut Intake,
+    until: Until,
+    sink: &mut dyn FnMut(Batch),
+) -> Result<bool, ReadError> {
+    let mut done_before = intake.position() - first;
     let line_bytes_max = intake.policy().policy.limits.line_bytes;
     let mut feed = Feed { batch: intake.begin(), intake, at: source.at, until, sink };
-    let read = each_line(source, line_bytes_max, &mut |line, place, _| feed.take(line, place));
+    let read = each_line(source, line_bytes_max, &mut |line, place, _| {
+        if done_before > 0 {
+            done_before -= 1;
+            return true;
+        }
+        feed.take(line, place)
+    });
     feed.flush();
     let (done, found) = (read?, feed.intake.position() - first);
     match (source.round, source.count) {
@@ -177,6 +199,8 @@ const DESCRIPTORS_MAX: usize = 128;
 /// Lines of the control stream may always be so long.
 const CONTROL_LINE_BYTES: usize = 1 << 20;
 
+const NOT_SEALED: &str = "the bytes are not those that were sealed";
+
 /// How the streams of a round are read.
 #[derive(Clone, Copy)]
 struct Reading {
@@ -203,6 +227,12 @@ struct Open<'a> {
     place: Place,
 }
 
+/// Where the bytes of an extent are that were found to be those that were sealed.
+enum Held {
+    Here(Vec<u8>),
+    There,
+}
+
 impl<'a> Cursor<'a> {
     /// Goes to the next line; false at the end of the stream's part of the round.
     fn advance(&mut self) -> Result<bool, ReadError> {
@@ -217,11 +247,7 @@ impl<'a> Cursor<'a> {
                         let extent = open.extent;
                         let differs = |sealed: &String| *sealed != *open.reader.digest().to_hex();
                         if extent.data.as_ref().is_some_and(differs) {
-                            return Err(damaged(
-                                extent,
-                                self.reading.round,
-                                "the bytes are not those that were sealed",
-                            ));
+                            return Err(damaged(extent, self.reading.round, NOT_SEALED));
                         }
                         self.open = None;
                     }
@@ -234,20 +260,50 @@ impl<'a> Cursor<'a> {
     }
 
     fn begin(&self, extent: &'a ExtentSource) -> Result<Open<'a>, ReadError> {
-        let bytes: source::Bytes = match &extent.bytes {
-            ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
-            ExtentBytes::File(path, Compression::None) if self.reading.reopen => {
-                Box::new(source::Reopening::new(self.files, path, extent.from))
-            }
-            ExtentBytes::File(path, compression) => source::open(self.files, path, *compression, extent.from)
-                .map_err(|error| damaged(extent, self.reading.round, &format!("{}: {error}", path.display())))?,
-        };
         let len = extent.to - extent.from;
+        let damaged = |what: &str| damaged(extent, self.reading.round, what);
+        let bytes: source::Bytes = match (&extent.bytes, &extent.data) {
+            (ExtentBytes::Memory(bytes), _) => Box::new(io::Cursor::new(bytes.clone())),
+            (ExtentBytes::File(path, compression), Some(sealed)) => {
+                let held = self.held_against(sealed, extent);
+                let held = held.map_err(|error| damaged(&format!("{}: {error}", path.display())))?;
+                match held.ok_or_else(|| damaged(NOT_SEALED))? {
+                    Held::Here(bytes) => Box::new(io::Cursor::new(bytes)),
+                    Held::There => self.open(path, *compression, extent).map_err(|error| damaged(&error))?,
+                }
+            }
+            (ExtentBytes::File(path, compression), None) => {
+                self.open(path, *compression, extent).map_err(|error| damaged(&error))?
+            }
+        };
         let reader = LineReader::new(bytes.take(len), extent.from, self.reading.line_bytes_max)
             .with_chunk(self.reading.chunk.min(len as usize))
             .with_digest(extent.data.is_some());
         let place = Place { stream: extent.stream.clone(), file: extent.file.clone(), offset: extent.from };
         Ok(Open { extent, reader, place })
+    }
+
+    fn open(&self, path: &Path, compression: Compression, extent: &ExtentSource) -> Result<source::Bytes, String> {
+        if self.reading.reopen && compression == Compression::None {
+            return Ok(Box::new(source::Reopening::new(self.files, path, extent.from)));
+        }
+        source::open(self.files, path, compression, extent.from).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// Holds an extent against its digest, so that no line is folded that was not sealed; nothing when it differs. A
+    /// large one is read once more after that.
+    fn held_against(&self, sealed: &str, extent: &ExtentSource) -> io::Result<Option<Held>> {
+        let ExtentBytes::File(path, compression) = &extent.bytes else { return Ok(Some(Held::There)) };
+        let len = extent.to - extent.from;
+        if len > self.reading.chunk as u64 {
+            return Ok((measure(self.files, extent)?.digest.to_hex().as_str() == sealed).then_some(Held::There));
+        }
+        let mut bytes = Vec::with_capacity(len as usize);
+        source::open(self.files, path, *compression, extent.from)?.take(len).read_to_end(&mut bytes)?;
+        if (bytes.len() as u64) < len {
+            return Err(short(extent, bytes.len() as u64));
+        }
+        Ok((blake3::hash(&bytes).to_hex().as_str() == sealed).then_some(Held::Here(bytes)))
     }
 }
 

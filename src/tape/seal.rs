@@ -1,17 +1,14 @@
-use std::{
-    io::{self, Read},
-    sync::Arc,
-};
+use std::io;
 
 use super::{
     journal::Journal,
+    measure::measure,
     read::{ExtentBytes, ExtentSource, RoundSource},
     round::{Extent, FORMAT, Round},
 };
 use crate::{
     event::{Nanos, time},
-    files::Files,
-    streams::{Follower, LineReader, Pending, source},
+    streams::{Follower, Pending},
 };
 
 /// A round made of what a look at the streams found, not yet on the tape; with where its bytes are.
@@ -23,7 +20,7 @@ pub struct Sealed {
 /// Makes the next round of a tape from pending ranges: digests, line counts, the chain.
 ///
 /// # Errors
-/// A range that is not in memory cannot be read.
+/// A range that is not in memory cannot be read, or is not what the look found any more.
 pub fn seal(journal: &Journal, follower: &Follower, pending: &[Pending], now: Nanos) -> io::Result<Sealed> {
     let (number, first, prev) = journal.head();
     let (mut extents, mut sources, mut files, mut count) = (Vec::new(), Vec::new(), Vec::new(), 0);
@@ -32,15 +29,22 @@ pub fn seal(journal: &Journal, follower: &Follower, pending: &[Pending], now: Na
         if !generation.on_tape {
             files.push(generation.record.clone());
         }
-        let source = extent_source(follower, range);
-        let (digest, lines) = digest(follower.files(), &source)?;
-        count += lines;
+        let mut source = extent_source(follower, range);
+        let measure = measure(follower.files(), &source)?;
+        // Emptied and outgrown since it was looked at: these bytes do not continue what is sealed.
+        if range.bytes.is_none() && !generation.still_continues(follower.files())? {
+            let what = format!("{} was replaced while it was read", generation.path.display());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, what));
+        }
+        let data = measure.digest.to_hex().to_string();
+        source.data = Some(data.clone());
+        count += measure.lines;
         extents.push(Extent {
             stream: source.stream.clone(),
             file: source.file.clone(),
             from: source.from,
             to: source.to,
-            data: digest.to_hex().to_string(),
+            data,
         });
         sources.push(source);
     }
@@ -76,19 +80,4 @@ pub fn extent_source(follower: &Follower, range: &Pending) -> ExtentSource {
         data: None,
         bytes,
     }
-}
-
-/// The digest of an extent's bytes and its number of lines.
-fn digest(files: &Files, extent: &ExtentSource) -> io::Result<(blake3::Hash, u64)> {
-    let bytes: source::Bytes = match &extent.bytes {
-        ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
-        ExtentBytes::File(path, compression) => source::open(files, path, *compression, extent.from)?,
-    };
-    // The limit matters to what is held in memory only, not to the count.
-    let mut reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, 1 << 20);
-    let mut lines = 0;
-    while reader.advance()? {
-        lines += 1;
-    }
-    Ok((reader.digest(), lines))
 }

@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::PathBuf,
 };
 
@@ -10,14 +10,15 @@ use super::{
     directory::{self, OpenError},
     journal::{Rounds, TapeError},
     known::{self, Known},
-    read::{ExtentBytes, RoundSource},
+    measure::measure,
+    read::RoundSource,
     round::Round,
 };
 use crate::{
     files::{Files, How, Reading},
     layout::Layout,
     store::Snapshots,
-    streams::{Follower, LineReader, source},
+    streams::Follower,
 };
 
 /// Something about the history that is not as it was sealed.
@@ -114,13 +115,13 @@ impl Finding {
 fn verify_round(source: &RoundSource, round: &Round, report: &mut Report, progress: &mut impl FnMut(u64)) {
     let (mut lines, mut whole) = (0, true);
     for extent in &source.extents {
-        let what = match extent_digest(&source.files, extent) {
-            Ok((digest, count)) => {
-                lines += count;
-                let same = extent.data.as_deref() == Some(digest.to_hex().as_str());
+        let what = match measure(&source.files, extent) {
+            Ok(measure) => {
+                lines += measure.lines;
+                let same = extent.data.as_deref() == Some(measure.digest.to_hex().as_str());
                 (!same).then(|| "the bytes are not those that were sealed".to_owned())
             }
-            Err(error) => Some(error),
+            Err(error) => Some(error.to_string()),
         };
         if let Some(what) = what {
             whole = false;
@@ -145,27 +146,13 @@ fn verify_round(source: &RoundSource, round: &Round, report: &mut Report, progre
     report.lines += lines;
 }
 
-fn extent_digest(files: &Files, extent: &super::read::ExtentSource) -> Result<(blake3::Hash, u64), String> {
-    let ExtentBytes::File(path, compression) = &extent.bytes else { return Err("not on disk".to_owned()) };
-    let read = || {
-        let bytes = source::open(files, path, *compression, extent.from)?.take(extent.to - extent.from);
-        let mut reader = LineReader::new(bytes, extent.from, 1 << 20);
-        let mut lines = 0;
-        while reader.advance()? {
-            lines += 1;
-        }
-        Ok((reader.digest(), lines))
-    };
-    read().map_err(|error: std::io::Error| format!("cannot be read from {}: {error}", path.display()))
-}
-
 /// Holds the bytes of an extent against its digest.
 ///
 /// # Errors
 /// What is wrong with them.
 pub fn wrong(files: &Files, extent: &super::read::ExtentSource) -> Result<(), String> {
-    let (digest, _) = extent_digest(files, extent)?;
-    let same = extent.data.as_deref() == Some(digest.to_hex().as_str());
+    let measured = measure(files, extent).map_err(|error| error.to_string())?;
+    let same = extent.data.as_deref() == Some(measured.digest.to_hex().as_str());
     let place = format!("stream {}, bytes {} to {}", extent.stream, extent.from, extent.to);
     if same { Ok(()) } else { Err(format!("{place}: the bytes are not those that were sealed")) }
 }

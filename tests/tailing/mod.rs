@@ -1,5 +1,7 @@
 //! Streams as producers, rotation and accidents treat them, followed by a real process.
 
+/// Changed between two steps of one look.
+mod between;
 /// Links, pipes, folders, inodes that come again.
 mod identity;
 /// Lines in every state of decay.

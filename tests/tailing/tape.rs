@@ -12,19 +12,19 @@ use runtape::{
 use crate::support::Events;
 
 /// 2026-01-01, Unix nanoseconds: when every round is sealed.
-const NOW: i64 = 1_767_225_600_000_000_000;
+pub const NOW: i64 = 1_767_225_600_000_000_000;
 
 /// Appends and rounds in process, as the owner of a directory makes them.
-struct Owner {
-    layout: Layout,
-    follower: Follower,
-    journal: Journal,
-    intake: Intake,
+pub struct Owner {
+    pub layout: Layout,
+    pub follower: Follower,
+    pub journal: Journal,
+    pub intake: Intake,
     read: Lines,
 }
 
 impl Owner {
-    fn new(dir: &Path) -> Owner {
+    pub fn new(dir: &Path) -> Owner {
         let layout = Layout::new(dir);
         std::fs::create_dir_all(layout.links()).expect("our folder");
         Owner {
@@ -36,22 +36,24 @@ impl Owner {
         }
     }
 
-    fn append(&self, stream: &str, bytes: &[u8]) {
+    pub fn append(&self, stream: &str, bytes: &[u8]) {
         let path = self.layout.stream(stream);
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a stream");
         file.write_all(bytes).expect("a write");
     }
 
     /// A look at the directory, sealed and read from memory.
-    fn round(&mut self) {
+    pub fn round(&mut self) {
         let layout = self.layout.clone();
         let poll = self.follower.poll(&Scope::All, &|file| extents_of(&layout, file)).expect("a look");
-        let Poll { pending, resets, problems } = poll;
-        assert!(resets.is_empty() && problems.is_empty(), "{resets:?} {problems:?}");
-        if pending.is_empty() {
-            return;
+        assert!(poll.resets.is_empty() && poll.problems.is_empty(), "{:?} {:?}", poll.resets, poll.problems);
+        if !poll.pending.is_empty() {
+            self.seal(&poll);
         }
-        let sealed = seal::seal(&self.journal, &self.follower, &pending, NOW).expect("a round");
+    }
+
+    pub fn seal(&mut self, Poll { pending, .. }: &Poll) {
+        let sealed = seal::seal(&self.journal, &self.follower, pending, NOW).expect("a round");
         self.journal.append(&sealed.round).expect("the tape is written");
         pending.iter().for_each(|range| self.follower.sealed(range));
         read(&sealed.source, &mut self.intake, &mut self.read);

@@ -1,0 +1,45 @@
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+
+use super::read::{ExtentBytes, ExtentSource};
+use crate::{
+    files::Files,
+    streams::{LineReader, source},
+};
+
+/// What an extent holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub digest: blake3::Hash,
+    pub lines: u64,
+}
+
+/// Reads an extent from its first byte to its last.
+///
+/// # Errors
+/// It cannot be read. `UnexpectedEof`: not all of it is there.
+pub fn measure(files: &Files, extent: &ExtentSource) -> io::Result<Measure> {
+    let bytes: source::Bytes = match &extent.bytes {
+        ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
+        ExtentBytes::File(path, compression) => source::open(files, path, *compression, extent.from)?,
+    };
+    // The limit matters to what is held in memory only, not to the count.
+    let mut reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, 1 << 20);
+    let mut lines = 0;
+    while reader.advance()? {
+        lines += 1;
+    }
+    if reader.read_to() < extent.to {
+        return Err(short(extent, reader.read_to() - extent.from));
+    }
+    Ok(Measure { digest: reader.digest(), lines })
+}
+
+/// Fewer bytes are there than were sealed.
+pub fn short(extent: &ExtentSource, left: u64) -> io::Error {
+    let sealed = extent.to - extent.from;
+    let what = format!("{left} of {sealed} sealed bytes are left: the file was emptied, cut or replaced");
+    io::Error::new(io::ErrorKind::UnexpectedEof, what)
+}
