@@ -11,6 +11,8 @@ use crate::{
     tape::{Directory, ReadError, TapeError, Until, read_round},
 };
 
+/// Every decision on disk against what the tape gives.
+pub mod audit;
 /// The same loop with its parts on threads of their own.
 mod threads;
 

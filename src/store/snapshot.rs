@@ -27,6 +27,9 @@ pub struct Header {
     /// Bytes of the state, and their BLAKE3.
     pub bytes: u64,
     pub data: String,
+    /// BLAKE3 of this line without it. Older snapshots have none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub seal: String,
 }
 
 /// State and position as one value.
@@ -49,7 +52,7 @@ const BETWEEN_MAX: usize = 8;
 
 impl Snapshot {
     pub fn new(of: &str, version: u32, position: u64, tape: (u64, &str), policy: &str, state: Vec<u8>) -> Snapshot {
-        let header = Header {
+        let mut header = Header {
             v: FORMAT,
             of: of.to_owned(),
             version,
@@ -59,29 +62,56 @@ impl Snapshot {
             policy: policy.to_owned(),
             bytes: state.len() as u64,
             data: blake3::hash(&state).to_hex().to_string(),
+            seal: String::new(),
         };
+        header.seal = header.expected_seal();
         Snapshot { header, state }
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(&self.header).expect("a header holds only text and integers");
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.header.line();
         bytes.push(b'\n');
         bytes.extend_from_slice(&self.state);
         bytes
     }
 
-    /// Reads a snapshot back; an unreadable one counts as absent, and says why.
-    fn from_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
+    /// Reads a snapshot back; an unreadable one counts as absent.
+    ///
+    /// # Errors
+    /// Says why.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Snapshot, String> {
         let end = memchr::memchr(b'\n', bytes).ok_or("it has no header")?;
-        let header: Header = serde_json::from_slice(&bytes[..end]).map_err(|e| format!("its header: {e}"))?;
+        let header = Header::parse(&bytes[..end])?;
         let state = &bytes[end + 1..];
-        if header.v != FORMAT {
-            return Err(format!("it is of format {}, this runtape reads {FORMAT}", header.v));
-        }
         if header.bytes != state.len() as u64 || header.data != blake3::hash(state).to_hex().as_str() {
             return Err("its content does not match its checksum".to_owned());
         }
         Ok(Snapshot { header, state: state.to_vec() })
+    }
+}
+
+impl Header {
+    /// A header as it stands in a file; one that was changed is none.
+    fn parse(line: &[u8]) -> Result<Header, String> {
+        let header: Header = serde_json::from_slice(line).map_err(|e| format!("its header: {e}"))?;
+        if header.v != FORMAT {
+            return Err(format!("it is of format {}, this runtape reads {FORMAT}", header.v));
+        }
+        let sealed = header.seal.is_empty() || header.seal == header.expected_seal();
+        if sealed && header.line() == line {
+            Ok(header)
+        } else {
+            Err("its header does not match its checksum".to_owned())
+        }
+    }
+
+    fn line(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a header holds only text and integers")
+    }
+
+    fn expected_seal(&self) -> String {
+        let open = Header { seal: String::new(), ..self.clone() };
+        blake3::hash(&open.line()).to_hex().to_string()
     }
 }
 
@@ -104,6 +134,11 @@ impl Snapshots {
         Snapshots { files, dir }
     }
 
+    /// Where they lie.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Writes a snapshot durably, then drops all but the newest generations of its kind, and the newest one at or before
     /// `reach`: so far back somebody may have to go.
     ///
@@ -112,7 +147,7 @@ impl Snapshots {
     pub fn write(&self, snapshot: &Snapshot, reach: u64) -> io::Result<()> {
         self.files.make_dirs(&self.dir)?;
         let of = &snapshot.header.of;
-        let path = self.dir.join(format!("{of}-{:020}.snapshot", snapshot.header.position));
+        let path = self.dir.join(format!("{}.snapshot", name(&snapshot.header)));
         atomic::replace(&self.files, &path, &snapshot.to_bytes())?;
         let list = self.list(of)?;
         let reaches = |path: &PathBuf| position_in_name(path).is_some_and(|position| position <= reach);
@@ -155,7 +190,7 @@ impl Snapshots {
                 if snapshot.header.of != of {
                     return Err(format!("it is of `{}`", snapshot.header.of));
                 }
-                if snapshot.header.position > at_most {
+                if Some(snapshot.header.position) != position_in_name(&path) {
                     return Err("it is of another position than its name says".to_owned());
                 }
                 fits(&snapshot.header).map(|()| snapshot)
@@ -175,11 +210,20 @@ impl Snapshots {
     pub fn headers(&self) -> io::Result<Vec<(PathBuf, Result<Header, String>)>> {
         let mut paths = self.paths()?;
         paths.sort();
-        let read = |path: &Path| {
-            let bytes = self.files.read(path).map_err(|error| error.to_string())?;
-            Snapshot::from_bytes(&bytes).map(|snapshot| snapshot.header)
+        let header = |path: &Path, bytes: &[u8]| {
+            let header = Snapshot::from_bytes(bytes)?.header;
+            let named = path.file_stem().is_some_and(|stem| *stem == *name(&header));
+            if named { Ok(header) } else { Err(format!("its name is not that of {}", name(&header))) }
         };
-        Ok(paths.into_iter().map(|path| (path.clone(), read(&path))).collect())
+        let read = |path: PathBuf| {
+            let header = match self.files.read(&path) {
+                // Whoever writes newer ones removed it since it was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+                other => other.map_err(|error| error.to_string()).and_then(|bytes| header(&path, &bytes)),
+            };
+            Some((path, header))
+        };
+        Ok(paths.into_iter().filter_map(read).collect())
     }
 
     /// The rounds on which snapshots say that they stand; of each only the header is read.
@@ -190,10 +234,10 @@ impl Snapshots {
     /// The first line of each snapshot, as far as it can be read.
     pub fn standing(&self) -> Vec<Header> {
         let header = |path: &PathBuf| {
-            let mut line = String::new();
+            let mut line = Vec::new();
             let file = Reading::new(self.files.open(path, How::Read).ok()?).take(HEADER_BYTES_MAX);
-            BufReader::new(file).read_line(&mut line).ok()?;
-            serde_json::from_str::<Header>(&line).ok()
+            BufReader::new(file).read_until(b'\n', &mut line).ok()?;
+            Header::parse(line.strip_suffix(b"\n")?).ok()
         };
         self.paths().unwrap_or_default().iter().filter_map(header).collect()
     }
@@ -217,6 +261,11 @@ impl Snapshots {
         paths.reverse();
         Ok(paths)
     }
+}
+
+/// What the file of a snapshot is called.
+fn name(header: &Header) -> String {
+    format!("{}-{:020}", header.of, header.position)
 }
 
 /// The position that a file name says.
@@ -254,8 +303,7 @@ mod tests {
             flipped[at] ^= 1;
             fs::write(&path, &flipped).expect("a writable file");
             let read = snapshots.newest("runs", u64::MAX, |_| Ok(())).expect("a listable folder").0;
-            let harmless = read.as_ref().is_some_and(|s| s.state == vec![7; 100]);
-            assert!(harmless, "a flipped byte at {at} changed the state");
+            assert_eq!(read.map(|s| s.header.position), Some(20), "a flipped byte at {at} was not noticed");
             fs::write(&path, &whole[..at]).expect("a writable file");
             assert_eq!(newest(&snapshots), Some(20), "cut at {at}");
         }

@@ -107,7 +107,8 @@ impl Finding {
         Finding { path: Some(path), ..Finding::of(what) }
     }
 
-    fn of(what: impl Into<String>) -> Finding {
+    /// One that names no place.
+    pub fn of(what: impl Into<String>) -> Finding {
         Finding { what: what.into(), round: None, stream: None, file: None, from: None, to: None, path: None }
     }
 }

@@ -236,11 +236,16 @@ fn a_sealed_file_that_is_gone_is_named_and_nothing_is_read_past_it() {
     let talk = Talk::start(stage.events.path(), &[]);
     assert_eq!(talk.metrics().get("agent_runs_total{agent=\"a\"}"), Some(65.0));
     talk.terminate();
-    fs::remove_dir_all(stage.path(".runtape/snapshots")).expect("snapshots");
+    // The others still prove that this history was durable.
+    for entry in fs::read_dir(stage.path(".runtape/snapshots")).expect("a folder").flatten() {
+        if entry.file_name().to_string_lossy().starts_with("runs-") {
+            fs::remove_file(entry.path()).expect("a snapshot");
+        }
+    }
     let server = Server::start(stage.events.path(), &[]);
     wait_until("it says that it cannot go on", || server.get("/healthz").status == 503);
     let said = server.get("/healthz").body;
-    assert!(said.contains("stream runs, file f3") && said.contains("not those that were sealed"), "{said}");
+    assert!(said.contains("stream runs, file f3") && said.contains("sealed bytes are left"), "{said}");
     assert_eq!(server.get("/readyz").status, 503);
     let verdict = server.get("/api/v1/verdicts/a").body;
     assert!(verdict.contains("\"verdict\":\"hold\""), "{verdict}");
@@ -290,13 +295,12 @@ fn a_decisions_file_that_was_edited_is_found() {
     };
     assert_eq!(verified(&whole).0, Some(0));
     let first = whole.lines().next().expect("a decision");
-    assert_eq!(verified(&format!("{first}\n")).0, Some(0), "what is not written yet is written by the next server");
     let edited = whole.replacen("\"verdict\":\"quarantined\"", "\"verdict\":\"quarantineD\"", 1);
     assert_ne!(edited, whole, "{whole}");
-    for wrong in [edited, format!("{whole}{first}\n"), whole.replacen(first, "{}", 1)] {
+    for wrong in [edited, String::new(), format!("{whole}{first}\n"), whole.replacen(first, "{}", 1)] {
         let (code, said) = verified(&wrong);
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("quarantine.jsonl: line ") && said.contains("DAMAGED"), "{said}");
+        assert!(said.contains("quarantine.jsonl: ") && said.contains("line") && said.contains("DAMAGED"), "{said}");
     }
 }
 
