@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as text
 
 # These move between one page and the next.
+MEMORY = ("limit", "memory_bytes")
 MOVING = ("runtape_scrape_seconds", "runtape_fold_seconds", "runtape_consumer_lag_seconds", "runtape_durable_position", "runtape_consumer_snapshot_position")
 
 
@@ -20,7 +21,7 @@ def samples(families):
             if sample.exemplar:
                 exemplar = sample.exemplar
                 exemplars.append({"name": sample.name, "labels": sample.labels, "exemplar": exemplar.labels, "value": exemplar.value})
-    return {key: value for key, value in found.items() if not key[0].startswith(MOVING)}, exemplars
+    return {key: value for key, value in found.items() if not key[0].startswith(MOVING) and MEMORY not in key[1]}, exemplars
 
 
 plain, none = samples(text(open(sys.argv[1], encoding="utf-8", newline="").read()))
