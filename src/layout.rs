@@ -56,6 +56,11 @@ impl Layout {
         self.own().join("quarantine.json")
     }
 
+    /// How far everything is durable, for the next start.
+    pub fn durable(&self) -> PathBuf {
+        self.own().join("durable")
+    }
+
     pub fn lock(&self) -> PathBuf {
         self.own().join("lock")
     }

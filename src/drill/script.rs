@@ -1,6 +1,6 @@
 use std::{
     path::Path,
-    sync::{PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use super::{
@@ -83,6 +83,8 @@ impl Script {
         if self.settings.trace {
             self.disk.tell();
         }
+        let promised = (self.durable, self.answers.lock().unwrap_or_else(PoisonError::into_inner).len());
+        self.disk.take_images(Arc::new(move || promised));
         match Life::begin(&self.disk, self.world.now, self.durable, self.answers.clone()) {
             Ok(life) => {
                 self.disk.take_images(life.witness());

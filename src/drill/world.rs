@@ -209,9 +209,7 @@ impl World {
         let file = self.disk.open(&held.path, How::Append)?;
         let mut bytes = vec![0; file.about()?.len as usize];
         file.read_at(&mut bytes, 0)?;
-        for index in &held.lines {
-            self.lines[*index].copied = true;
-        }
+        copied(&mut self.lines, &bytes);
         let copy = self.disk.open(&aside, How::Anew)?;
         copy.append(&bytes)?;
         copy.sync_all()?;
@@ -242,9 +240,12 @@ impl World {
             return Ok(());
         }
         let (_, held) = self.rotated.remove(0);
+        let file = self.disk.open(&held.path, How::Read)?;
+        let mut bytes = vec![0; file.about()?.len as usize];
+        file.read_at(&mut bytes, 0)?;
         let call = self.disk.image().number;
-        for index in held.lines {
-            self.lines[index].gone_from.get_or_insert(call);
+        for line in self.lines.iter_mut().filter(|line| holds(&bytes, &line.text)) {
+            line.gone_from.get_or_insert(call);
         }
         report.count("rotated file deleted");
         self.disk.remove(&held.path)
@@ -259,9 +260,7 @@ impl World {
         packed.write_all(&bytes)?;
         let mut path = held.path.clone().into_os_string();
         path.push(".gz");
-        for index in &held.lines {
-            self.lines[*index].copied = true;
-        }
+        copied(&mut self.lines, &bytes);
         let file = self.disk.open(&PathBuf::from(path), How::Anew)?;
         file.append(&packed.finish()?)?;
         file.sync_all()?;
@@ -269,4 +268,13 @@ impl World {
         report.count("rotated file packed");
         self.disk.remove(&held.path)
     }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
+}
+
+/// A copy holds whatever its file does, be it from before a power cut.
+fn copied(lines: &mut [Line], bytes: &[u8]) {
+    lines.iter_mut().filter(|line| holds(bytes, &line.text)).for_each(|line| line.copied = true);
 }

@@ -14,7 +14,7 @@ use super::status::Status;
 use crate::{
     files::{File, Files, How},
     fold::{Batch, Registration},
-    store::{OwnLines, Snapshot, Snapshots, journal::Mark},
+    store::{DurableMark, OwnLines, Snapshot, Snapshots, journal::Mark},
 };
 
 /// What the keeper is told. Whatever stands on a round is sent after the round.
@@ -69,6 +69,7 @@ pub struct Keeper {
     /// Decisions of each consumer, in list order; then the rejects; then the streams of consumers that have one.
     pub own: Vec<OwnLines>,
     pub snapshots: Snapshots,
+    pub mark: DurableMark,
     pub registry: &'static [Registration],
     /// A sync failed.
     pub poisoned: bool,
@@ -122,6 +123,8 @@ impl Keeper {
             }
             waiting.files.clear();
             waiting.new_links = false;
+            // Nothing waits for it: without it the next start knows a little less.
+            let _ = self.mark.note(waiting.sealed_to);
             self.status.durable.store(waiting.sealed_to, Ordering::Release);
             self.status.moved();
         }

@@ -7,12 +7,17 @@ use std::{
     time::Duration,
 };
 
-use super::{memory::Memory, status::IntakeLook, tailer::Tailer, worker::ToWorker};
+use super::{
+    memory::Memory,
+    status::IntakeLook,
+    tailer::Tailer,
+    worker::{ToWorker, Worker},
+};
 use crate::{
     fold::Lines,
     stats::{Bounds, Histogram},
     subject::{Subject, Subjects},
-    view::{Family, Load, Shelf},
+    view::{Family, Load, Samples, Shelf},
 };
 
 /// What a consumer shows: the samples of every subject, as they were when last asked for.
@@ -82,6 +87,34 @@ impl Handle {
     /// The answer, or what was last shown.
     pub fn take(&self, answer: Option<Receiver<Arc<Look>>>, timeout: Duration) -> Arc<Look> {
         answer.and_then(|answer| answer.recv_timeout(timeout).ok()).unwrap_or_else(|| self.last.get())
+    }
+}
+
+impl Worker {
+    /// Recomputes the samples of subjects that changed since the last look, and of no others.
+    pub(super) fn look(&mut self) -> Arc<Look> {
+        self.take_touched();
+        for subject in self.unseen.take().into_iter().filter(|subject| is_shown(*subject)) {
+            let mut samples = Samples::default();
+            self.slot.samples(subject, &mut samples);
+            self.samples.put(subject, samples);
+        }
+        // Names are only ever added.
+        let known = |names: &Subjects| (names.agents.len(), names.strategies.len());
+        if known(&self.names) != known(self.slot.subjects()) {
+            self.names = Arc::new(self.slot.subjects().clone());
+        }
+        let look = Arc::new(Look {
+            name: self.slot.name(),
+            families: self.slot.families(),
+            position: self.slot.position(),
+            subjects: self.names.clone(),
+            samples: self.samples.clone(),
+            fold_seconds: Some(self.fold_seconds.clone()),
+            loads: self.slot.loads(&self.status.policy().policy.limits),
+        });
+        self.last.set(look.clone());
+        look
     }
 }
 

@@ -10,6 +10,8 @@
 
 /// Lines that this program appends, and where they come to stand.
 mod append;
+/// How often things happen.
+mod cadence;
 /// The files for processes without a network: who may trade, who is quarantined.
 mod controls;
 /// What a consumer heard of another.
@@ -61,12 +63,12 @@ use std::{
 use thiserror::Error;
 
 pub use append::{AppendError, AppendResult, Appended, OwnStream};
+pub use cadence::Cadence;
 pub use look::{Look, SHOWN_MAX};
 pub use rows::{Of, StateNow};
 pub use start::{Started, told};
 pub use status::{ConsumerStatus, IntakeLook, Status};
 pub use steps::Steps;
-pub use tailer::Cadence;
 
 use crate::{
     clock::{Clock, Stopwatch},

@@ -5,12 +5,14 @@ use crate::{
     files::Files,
     fold::{Registration, Slot},
     layout::Layout,
-    store::{OwnLines, Snapshots},
+    store::{DurableMark, OwnLines, Snapshots},
 };
 
-/// Positions before this one were durable: something that is only written then stands on them.
+/// Positions before this one were durable: that was noted, or something that is only written then stands on them.
 pub fn proven(layout: &Layout, registry: &[Registration], snapshots: &Snapshots) -> Result<u64, StartError> {
-    let mut proven = snapshots.standing().iter().map(|header| header.position).max().unwrap_or(0);
+    let marked = DurableMark::read(&layout.files, &layout.durable());
+    let mut proven = marked.map_err(|source| io_error(&layout.durable().display().to_string(), source))?;
+    proven = proven.max(snapshots.standing().iter().map(|header| header.position).max().unwrap_or(0));
     for path in paths(layout, registry) {
         let last = OwnLines::last_in(&layout.files, &path);
         let last = last.map_err(|source| io_error(&path.display().to_string(), source))?;

@@ -29,7 +29,7 @@ use crate::{
     clock::Clock,
     fold::{Intake, Registration, Slot, engine::LineOf},
     layout::Layout,
-    store::{Lock, OwnLines, Snapshots},
+    store::{DurableMark, Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
     subject::SubjectSet,
     tape::{
@@ -192,6 +192,7 @@ fn keeper(
         dirs: vec![layout.links(), layout.own(), layout.dir.clone()],
         own,
         snapshots: restorer.snapshots.clone(),
+        mark: DurableMark::new(layout.files.clone(), layout.durable()),
         registry: restorer.registry,
         poisoned: false,
         waiting: Default::default(),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    SealedBatch,
+    Cadence, SealedBatch,
     append::{AppendError, Order, OwnStreams, Unsealed},
     keeper::ToKeeper,
     links::Link,
@@ -43,27 +43,6 @@ pub enum Request {
         reply: Sender<u64>,
     },
     Stop,
-}
-
-/// How often things happen.
-#[derive(Clone, Copy, Debug)]
-pub struct Cadence {
-    /// The truth, where notifications fail.
-    pub poll: Duration,
-    /// Rounds at least so far apart.
-    pub coalesce: Duration,
-    /// Snapshots at least so far apart.
-    pub snapshot: Duration,
-}
-
-impl Default for Cadence {
-    fn default() -> Self {
-        Cadence {
-            poll: Duration::from_millis(100),
-            coalesce: Duration::from_millis(5),
-            snapshot: Duration::from_secs(10),
-        }
-    }
 }
 
 /// A round of the sealed history, with where its bytes are.

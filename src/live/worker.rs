@@ -13,7 +13,7 @@ use super::{
     SealedBatch,
     hearing::{Hearing, Voice},
     keeper::ToKeeper,
-    look::{self, FoldSeconds, Last, Look},
+    look::{FoldSeconds, Last, Look},
     memory::Memory,
     reader::Reader,
     restore::Restorer,
@@ -28,7 +28,7 @@ use crate::{
     stats::Histogram,
     store::Snapshot,
     subject::{Subject, SubjectSet, Subjects},
-    view::{Samples, Shelf},
+    view::Shelf,
 };
 
 /// Batches a worker may be behind before it reads the tape by itself.
@@ -349,32 +349,6 @@ impl Worker {
         let _ = self.keeper.send(ToKeeper::Snapshot { snapshot, consumer: Some(self.index) });
     }
 
-    /// Recomputes the samples of subjects that changed since the last look, and of no others.
-    fn look(&mut self) -> Arc<Look> {
-        self.take_touched();
-        for subject in self.unseen.take().into_iter().filter(|subject| look::is_shown(*subject)) {
-            let mut samples = Samples::default();
-            self.slot.samples(subject, &mut samples);
-            self.samples.put(subject, samples);
-        }
-        // Names are only ever added.
-        let known = |names: &Subjects| (names.agents.len(), names.strategies.len());
-        if known(&self.names) != known(self.slot.subjects()) {
-            self.names = Arc::new(self.slot.subjects().clone());
-        }
-        let look = Arc::new(Look {
-            name: self.slot.name(),
-            families: self.slot.families(),
-            position: self.slot.position(),
-            subjects: self.names.clone(),
-            samples: self.samples.clone(),
-            fold_seconds: Some(self.fold_seconds.clone()),
-            loads: self.slot.loads(&self.status.policy().policy.limits),
-        });
-        self.last.set(look.clone());
-        look
-    }
-
     fn rows(&self, asked: &Asked) -> Rows {
         let slot = &self.slot;
         Rows { name: slot.name(), position: slot.position(), part: Part::of(slot.as_ref(), asked) }
@@ -392,7 +366,7 @@ impl Worker {
         self.rows(&Asked::These(changed))
     }
 
-    fn take_touched(&mut self) {
+    pub(super) fn take_touched(&mut self) {
         let touched = self.slot.take_touched();
         self.unseen.extend(touched.iter().copied());
         self.untold.extend(touched);

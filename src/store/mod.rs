@@ -9,9 +9,12 @@ pub mod decisions;
 pub mod journal;
 /// One process at a time.
 pub mod lock;
+/// How far everything is durable.
+pub mod mark;
 /// State and position as one value, two generations of it.
 pub mod snapshot;
 
 pub use journal::OwnLines;
 pub use lock::{Lock, LockError};
+pub use mark::DurableMark;
 pub use snapshot::{Snapshot, Snapshots};

@@ -106,12 +106,11 @@ impl Node {
         content
     }
 
-    /// The size, and none of the bytes.
+    /// The size, and none of the bytes that were written since the last change of length.
     fn zeroed(&self, tally: &mut Tally) -> Vec<u8> {
         tally.add(Kind::ZeroedPages);
-        let len = self.all().len();
-        let mut content = self.durable.to_vec();
-        content.truncate(len);
+        let (mut content, writes) = self.era(self.eras());
+        let len = writes.iter().map(Change::end).fold(content.len(), usize::max);
         content.resize(len, 0);
         content
     }
@@ -120,37 +119,46 @@ impl Node {
     fn scattered(&self, chance: &mut Chance, tally: &mut Tally) -> Vec<u8> {
         tally.add(Kind::ReorderedPages);
         let page = PAGES[chance.below(PAGES.len() as u64) as usize];
-        let mut written = self.durable.to_vec();
-        let mut lens = vec![written.len()];
-        for change in &self.unsynced {
+        let (before, writes) = self.era(chance.below(self.eras() as u64 + 1) as usize);
+        let mut written = before.clone();
+        let mut lens = vec![before.len()];
+        for change in writes {
             apply(&mut written, change);
             lens.push(written.len());
         }
         let len = lens[chance.below(lens.len() as u64) as usize];
-        let mut content = vec![0; len];
-        for start in (0..len).step_by(page) {
-            let from = if chance.one_in(2) { &written } else { &*self.durable };
-            let end = (start + page).min(len).min(from.len());
-            if start < end {
-                content[start..end].copy_from_slice(&from[start..end]);
-            }
+        let mut content = before.clone();
+        content.resize(len, 0);
+        for start in (0..len).step_by(page).filter(|_| chance.one_in(2)) {
+            let end = (start + page).min(len);
+            content[start..end].copy_from_slice(&written[start..end]);
         }
-        // What was synced is there whatever became of the rest, unless a change reached into it.
-        let kept = self.untouched().min(len);
-        content[..kept].copy_from_slice(&self.durable[..kept]);
         content
     }
 
-    /// So many bytes at the start of what was synced no change has reached since.
-    fn untouched(&self) -> usize {
-        let mut kept = self.durable.len();
-        for change in &self.unsynced {
-            kept = kept.min(match change {
-                Change::Write { at, .. } => *at,
-                Change::Length(len) => *len,
-            });
+    fn eras(&self) -> usize {
+        self.unsynced.iter().filter(|change| matches!(change, Change::Length(_))).count()
+    }
+
+    /// A change of length is whole or not there, and what was written after it is only there with it: the content right
+    /// after the `nth` one (0: as it was synced), and what was written up to the next.
+    fn era(&self, nth: usize) -> (Vec<u8>, &[Change]) {
+        let lengths = self.unsynced.iter().enumerate().filter(|(_, change)| matches!(change, Change::Length(_)));
+        let bounds: Vec<usize> = lengths.map(|(at, _)| at).collect();
+        let from = nth.checked_sub(1).map_or(0, |nth| bounds[nth] + 1);
+        let to = bounds.get(nth).copied().unwrap_or(self.unsynced.len());
+        let mut content = self.durable.to_vec();
+        self.unsynced[..from].iter().for_each(|change| apply(&mut content, change));
+        (content, &self.unsynced[from..to])
+    }
+}
+
+impl Change {
+    fn end(&self) -> usize {
+        match self {
+            Change::Write { at, bytes } => at + bytes.len(),
+            Change::Length(len) => *len,
         }
-        kept
     }
 }
 
