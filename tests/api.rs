@@ -250,7 +250,12 @@ fn a_run_is_found_with_its_lines_and_decisions() {
         crate::support::stdout(&lines).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let cause = lines.iter().find(|line| line["position"] == first["cause"]).expect("the line that caused it");
     let run_id = cause["run_id"].as_str().expect("a run");
-    let found = get(&server, &format!("/api/v1/runs/{run_id}"));
+    let mut found = Value::Null;
+    // A decision is found once it is written, and it is written once its cause is durable.
+    crate::support::wait_until("the decision is written", || {
+        found = get(&server, &format!("/api/v1/runs/{run_id}"));
+        found["decisions"][0]["cause"] == first["cause"]
+    });
     let of_run: Vec<&Value> = lines.iter().filter(|line| line["run_id"] == run_id).collect();
     let shown = found["lines"].as_array().expect("lines");
     assert_eq!(shown.len(), of_run.len(), "{found}");
@@ -259,6 +264,5 @@ fn a_run_is_found_with_its_lines_and_decisions() {
             assert_eq!(shown[key], want[key], "{key}");
         }
     }
-    assert_eq!(found["decisions"][0]["cause"], first["cause"], "{found}");
     assert_eq!(found["truncated"], false);
 }

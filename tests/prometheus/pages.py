@@ -6,8 +6,9 @@ import sys
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as text
 
+# What the process itself takes at the moment of a page.
+TAKEN = {("limit", name) for name in ("memory_bytes", "descriptors", "connections", "connections_per_address", "bodies_bytes")}
 # These move between one page and the next.
-MEMORY = ("limit", "memory_bytes")
 MOVING = ("runtape_scrape_seconds", "runtape_fold_seconds", "runtape_consumer_lag_seconds", "runtape_durable_position", "runtape_consumer_snapshot_position")
 
 
@@ -21,7 +22,7 @@ def samples(families):
             if sample.exemplar:
                 exemplar = sample.exemplar
                 exemplars.append({"name": sample.name, "labels": sample.labels, "exemplar": exemplar.labels, "value": exemplar.value})
-    return {key: value for key, value in found.items() if not key[0].startswith(MOVING) and MEMORY not in key[1]}, exemplars
+    return {key: value for key, value in found.items() if not key[0].startswith(MOVING) and not TAKEN.intersection(key[1])}, exemplars
 
 
 plain, none = samples(text(open(sys.argv[1], encoding="utf-8", newline="").read()))
