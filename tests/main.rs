@@ -28,6 +28,8 @@ mod faults;
 mod golden;
 /// The dashboards, asked of a real Prometheus.
 mod grafana;
+/// Bytes that a fuzzer invents, or invented before.
+mod hostile;
 /// The server over real sockets.
 mod http;
 /// What other programs recorded.

@@ -31,6 +31,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
+pub use api::bodies;
 pub use guard::Access;
 pub use tokens::{Tokens, TokensError};
 

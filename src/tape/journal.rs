@@ -147,6 +147,12 @@ impl Rounds {
                 round.round, round.first, self.next_round, self.next_position
             )));
         }
+        if round.first.checked_add(round.count).is_none() {
+            return Err(damaged(format!("it says {} lines from position {}", round.count, round.first)));
+        }
+        if let Some(extent) = round.extents.iter().find(|extent| extent.from >= extent.to) {
+            return Err(damaged(format!("it says bytes {} to {} of file {}", extent.from, extent.to, extent.file)));
+        }
         Ok(round)
     }
 }

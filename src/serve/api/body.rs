@@ -28,7 +28,15 @@ pub const LINES_MAX: usize = 8 << 20;
 pub async fn json(headers: &HeaderMap, body: Body, known: &'static [Field]) -> Result<Map<String, Value>, ApiError> {
     demand(headers, &["application/json"])?;
     let (bytes, _) = read(headers, body, Bound::JsonBytes, None).await?;
-    let value = serde_json::from_slice(&bytes)
+    parse(&bytes, known)
+}
+
+/// The fields in the bytes of a JSON body.
+///
+/// # Errors
+/// It is not JSON, or not of these fields.
+pub fn parse(bytes: &[u8], known: &'static [Field]) -> Result<Map<String, Value>, ApiError> {
+    let value = serde_json::from_slice(bytes)
         .map_err(|error| ApiError::new(400, "invalid_json", format!("the body is not JSON: {error}"), "send {...}"))?;
     fields::body(known, value)
 }

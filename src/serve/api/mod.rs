@@ -3,6 +3,8 @@
 
 /// Waiting for lines to be durable, and appending requests once.
 mod append;
+/// Bodies without a server.
+pub mod bodies;
 /// Bodies, within a size and a time.
 pub mod body;
 /// Operators' commands.
