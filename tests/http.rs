@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Read, net::TcpStream, thread, time::Duratio
 use flate2::read::GzDecoder;
 use runtape::clock::Stopwatch;
 
-use crate::support::{Events, Metrics, Server, repository, wait_until};
+use crate::support::{Events, Metrics, Server, repository, run, wait_until};
 use client::{Answer, Connection};
 
 /// HTTP as a test wants it: several requests on a connection, any method, bytes.
@@ -52,6 +52,9 @@ fn paths_and_methods() {
 #[test]
 fn only_this_machine_is_answered_without_a_token() {
     let (events, server) = demo();
+    let refused = run(&["serve", "--events", events.text(), "--listen", "0.0.0.0:0"]);
+    assert_eq!(refused.status.code(), Some(2), "it listens to others without a token");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("without a token"));
     let port = server.address.port();
     let (foreign, local) = (format!("desk.example:{port}"), format!("localhost:{port}"));
     check(&server, "GET", "/metrics", &[("Host", &foreign)], 403);
