@@ -42,6 +42,11 @@ impl Layout {
         self.own().join("snapshots")
     }
 
+    /// States kept in the place of pruned history.
+    pub fn horizon(&self) -> PathBuf {
+        self.own().join("horizon")
+    }
+
     pub fn rejects(&self) -> PathBuf {
         self.own().join("rejects.jsonl")
     }

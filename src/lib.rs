@@ -28,7 +28,7 @@
 //! | 6 | [`layout`], [`streams`], [`store`] | |
 //! | 7 | [`tape`] | |
 //! | 8 | [`replay`](mod@replay) | |
-//! | 9 | [`live`] | threads |
+//! | 9 | [`keeping`], [`live`] | threads in [`live`] |
 //! | 10 | [`drill`], [`serve`] | **async shell**: tokio is named here and nowhere else |
 //! | 11 | [`cli`] | |
 //!
@@ -100,6 +100,8 @@ pub mod tape;
 // Floor 8: the loop of every reading command.
 pub mod replay;
 
+// Floor 9: history copied away, brought back, cut short, packed.
+pub mod keeping;
 // Floor 9: the same fold, live, on threads.
 pub mod live;
 

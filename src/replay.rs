@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     fold::{Batch, Emitted, Engine, Intake, Registration},
     policy::InForce,
-    tape::{Directory, ReadError, TapeError, Until, read_round},
+    tape::{Directory, HorizonError, ReadError, TapeError, Until, read_round},
 };
 
 /// Every decision on disk against what the tape gives.
@@ -23,6 +23,10 @@ pub enum ReplayError {
     Read(ReadError),
     #[error(transparent)]
     Tape(#[from] TapeError),
+    #[error(transparent)]
+    Horizon(#[from] HorizonError),
+    #[error("pruned: history begins at position {position} ({at}); a backup from before still holds what you ask for")]
+    Pruned { position: u64, at: String },
 }
 
 /// What could not be read is part of the message, and not told a second time as its source.
@@ -40,7 +44,7 @@ pub struct Replayed {
     pub decisions: u64,
 }
 
-/// Folds a directory from position 0 with fresh consumers, under the policies of its tape or under one that replaces
+/// Folds a directory from where its history begins, under the policies of its tape or under one that replaces
 /// them all; each batch and its decisions go to `sink`. The result is the same on any number of threads.
 ///
 /// # Errors
@@ -53,24 +57,46 @@ pub fn replay(
     threads: usize,
     sink: impl FnMut(&Batch, Vec<Emitted>),
 ) -> Result<Replayed, ReplayError> {
-    let intake = replaced.map_or_else(|| Intake::new(Arc::default()), Intake::fixed);
-    replay_through(directory, registry, intake, until, threads, sink)
+    let prepare = |intake: &mut Intake| {
+        if let Some(policy) = replaced {
+            intake.fix(policy);
+        }
+    };
+    replay_through(directory, registry, prepare, until, threads, sink)
 }
 
-/// The same through an intake that was prepared, to say where lines of certain streams came to stand.
+/// Intake and consumers where history begins: with nothing, or with what was kept when it was pruned.
+///
+/// # Errors
+/// What was kept cannot be used.
+pub fn begin(directory: &Directory, registry: &[Registration]) -> Result<(Engine, Intake), HorizonError> {
+    let Some(horizon) = &directory.horizon else { return Ok((Engine::new(registry), Intake::new(Arc::default()))) };
+    let layout = directory.layout();
+    let intake = horizon.intake(layout, Arc::default())?;
+    let slots = registry.iter().map(|registration| {
+        let mut slot = horizon.slot(layout, registration)?;
+        slot.learn(intake.subjects());
+        Ok(slot)
+    });
+    Ok((Engine::of(slots.collect::<Result<_, HorizonError>>()?), intake))
+}
+
+/// The same through an intake that is prepared, to say where lines of certain streams came to stand.
 ///
 /// # Errors
 /// As [`replay`].
 pub fn replay_through(
     directory: &Directory,
     registry: &[Registration],
-    mut intake: Intake,
+    prepare: impl FnOnce(&mut Intake),
     until: Until,
     threads: usize,
     mut sink: impl FnMut(&Batch, Vec<Emitted>),
 ) -> Result<Replayed, ReplayError> {
-    let mut engine = Engine::new(registry);
-    let mut decisions = 0;
+    let (mut engine, mut intake) = begin(directory, registry)?;
+    is_there(directory, &intake, until)?;
+    prepare(&mut intake);
+    let mut decisions = directory.horizon.as_ref().map_or(0, |horizon| horizon.decisions);
     let mut take = |batch: &Batch, emitted: Vec<Emitted>| {
         decisions += emitted.len() as u64;
         sink(batch, emitted);
@@ -94,6 +120,20 @@ fn read(
         if !read_round(&source?, intake, until, sink)? {
             break;
         }
+    }
+    Ok(())
+}
+
+/// Makes sure that the history up to a moment was not pruned.
+fn is_there(directory: &Directory, intake: &Intake, until: Until) -> Result<(), ReplayError> {
+    let Some(horizon) = &directory.horizon else { return Ok(()) };
+    let before = match until {
+        Until::End => false,
+        Until::Position(end) => end < horizon.position,
+        Until::Time(end) => intake.tape_time().is_some_and(|begin| end < begin),
+    };
+    if before {
+        return Err(ReplayError::Pruned { position: horizon.position, at: horizon.time(intake) });
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["layout", "store", "streams"],
     &["tape"],
     &["replay"],
-    &["live"],
+    &["keeping", "live"],
     &["drill", "serve"],
     &["cli"],
 ];

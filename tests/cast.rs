@@ -176,3 +176,22 @@ impl Consumer for Snail {
 pub fn with(more: &[Registration]) -> &'static [Registration] {
     REGISTRY.iter().chain(more).copied().collect::<Vec<_>>().leak()
 }
+
+/// A pulse of a later version, which speaks at every second event.
+#[derive(Default, Serialize, Deserialize)]
+pub struct PulseAnew {
+    events: u64,
+}
+
+impl Consumer for PulseAnew {
+    const NAME: &'static str = "pulse";
+    const VERSION: u32 = 2;
+
+    fn apply(&mut self, _at: &At, event: &Event, out: &mut Decisions) {
+        let Some(agent) = event.agent else { return };
+        self.events += 1;
+        if self.events.is_multiple_of(2) {
+            out.emit(Subject::Agent(agent), "beat", "second", vec![("events", self.events.into())]);
+        }
+    }
+}

@@ -34,6 +34,8 @@ mod hostile;
 mod http;
 /// What other programs recorded.
 mod import;
+/// History copied away, brought back, dropped, packed.
+mod keeping;
 /// The laws of the fold.
 mod laws;
 /// What is bounded, and what happens at the bound.

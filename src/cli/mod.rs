@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     event::Action,
+    keeping::KeepError,
     layout::Layout,
     live::StartError,
     serve::{ServeError, TokensError},
@@ -19,6 +20,10 @@ mod agent;
 mod agents;
 /// Lines from standard input to a stream.
 mod append;
+/// Rotated files, packed.
+mod archive;
+/// History, copied away.
+mod backup;
 /// What was spent, and what is left.
 mod budget;
 /// May this order be placed?
@@ -39,10 +44,14 @@ mod import;
 mod order;
 /// Thresholds: shown, checked, compared.
 mod policy;
+/// History before a round, dropped.
+mod prune;
 /// What reading commands share.
 mod reading;
 /// The fold of a directory, whole or up to a moment.
 mod replay;
+/// A backup, made a directory again.
+mod restore;
 /// A command as one recorded run.
 mod run;
 /// JSON Schemas of the lines.
@@ -119,6 +128,14 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
+    /// Copy the history to another place, beside a server or without one; what is there already is not copied again
+    Backup(backup::Backup),
+    /// Make an events directory of a backup
+    Restore(restore::Restore),
+    /// Pack files that nobody appends to any more to .zst, in place
+    Archive(archive::Archive),
+    /// Drop old history for good; what followed from it is kept
+    Prune(prune::Prune),
     /// Write streams of a believable simulated fleet
     Simulate(simulate::Simulate),
     /// Play disasters on a simulated disk, drawn from seeds, and check that nothing is lost
@@ -207,6 +224,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Retire(orders) => orders.run(Action::Retire),
         Command::Policy(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
+        Command::Archive(command) => command.run(),
+        Command::Prune(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Schema(command) => command.run(),
@@ -221,7 +242,10 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let open = match error.downcast_ref::<ServeError>() {
         Some(ServeError::NeedsToken(_)) => return 2,
         Some(ServeError::Start(StartError::Open(open))) => Some(open),
-        _ => error.downcast_ref::<OpenError>(),
+        _ => match error.downcast_ref::<KeepError>() {
+            Some(KeepError::Open(open)) => Some(open),
+            _ => error.downcast_ref::<OpenError>(),
+        },
     };
     let invalid_tokens = matches!(error.downcast_ref::<TokensError>(), Some(TokensError::Invalid { .. }));
     let usage = error.downcast_ref::<Usage>().is_some()

@@ -52,6 +52,11 @@ impl Replay {
         let policy = reading::policy(self.policy.as_ref())?;
         let registry = self.consumers.as_deref().map_or_else(|| REGISTRY.to_vec(), chosen);
         let directory = reading::open(&self.events)?;
+        if let Some(horizon) = &directory.horizon {
+            let position = horizon.position;
+            let policy = if policy.is_some() { "; the other policy applies from there on" } else { "" };
+            eprintln!("runtape: history begins at position {position}, with the state it had there{policy}");
+        }
         let threads = self.threads.map_or_else(processors, usize::from);
         let mut out = reading::stdout();
         let bar = Progress::new(None, "replaying", false);

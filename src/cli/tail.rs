@@ -102,6 +102,8 @@ impl<'a> Reader<'a> {
     }
 
     fn read(&mut self, directory: &Directory, show: &mut dyn FnMut(String) -> io::Result<()>) -> anyhow::Result<()> {
+        self.rounds = self.rounds.max(directory.first_round());
+        self.position = self.position.max(directory.first_position());
         for source in directory.rounds(self.rounds)? {
             let source = source?;
             self.round(&source, show)?;

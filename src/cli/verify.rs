@@ -41,6 +41,17 @@ impl Verify {
             for finding in &report.findings {
                 writeln!(out, "{finding}")?;
             }
+            if let Some(pruned) = &report.pruned {
+                writeln!(
+                    out,
+                    "pruned before position {} on {}: {} rounds are gone, {} decisions about them and {} states are kept",
+                    pruned.position,
+                    pruned.at,
+                    human::count(pruned.rounds),
+                    human::count(pruned.decisions),
+                    human::count(pruned.states),
+                )?;
+            }
             let intact = if report.findings.is_empty() { "intact" } else { "DAMAGED" };
             writeln!(
                 out,

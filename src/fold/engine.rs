@@ -62,6 +62,11 @@ impl Engine {
         Engine { slots: registry.iter().map(|registration| (registration.new)()).collect() }
     }
 
+    /// Slots that stand somewhere already, in list order.
+    pub fn of(slots: Vec<Box<dyn Slot>>) -> Engine {
+        Engine { slots }
+    }
+
     pub fn slots(&self) -> &[Box<dyn Slot>] {
         &self.slots
     }

@@ -93,6 +93,11 @@ impl Intake {
         Intake { fixed: true, ..Intake::new(policy) }
     }
 
+    /// From here on under one policy, whatever policy lines say or said.
+    pub fn fix(&mut self, policy: Arc<InForce>) {
+        (self.policy, self.base, self.fixed) = (policy.clone(), policy, true);
+    }
+
     /// From here on batches say where each line of these streams came to stand.
     pub fn track(&mut self, streams: &[&'static str]) {
         self.tracked = streams.to_vec();

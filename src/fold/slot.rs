@@ -68,6 +68,9 @@ pub trait Slot: Send {
     /// The bytes do not decode; the slot is unchanged.
     fn load(&mut self, position: u64, bytes: &[u8]) -> Result<(), LoadError>;
 
+    /// Goes on at a position with nothing: the history before it is gone.
+    fn begin(&mut self, position: u64);
+
     /// Learns the names given before its position, after a load.
     fn learn(&mut self, subjects: &Subjects);
 
@@ -160,6 +163,10 @@ impl<C: Consumer> Slot for Held<C> {
         self.consumer = postcard::from_bytes(bytes).map_err(|source| LoadError { consumer: C::NAME, source })?;
         self.position = position;
         Ok(())
+    }
+
+    fn begin(&mut self, position: u64) {
+        (self.consumer, self.position) = (C::default(), position);
     }
 
     fn learn(&mut self, subjects: &Subjects) {

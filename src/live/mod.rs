@@ -77,7 +77,7 @@ use crate::{
     layout::Layout,
     store::{Lock, LockError},
     streams::watch::Waker,
-    tape::{OpenError, ReadError, TapeError},
+    tape::{HorizonError, OpenError, ReadError, TapeError},
     view::Load,
 };
 
@@ -90,6 +90,8 @@ pub enum StartError {
     Lock(#[from] LockError),
     #[error(transparent)]
     Tape(#[from] TapeError),
+    #[error(transparent)]
+    Horizon(#[from] HorizonError),
     #[error("the sealed history is damaged: {0}; run `runtape verify`")]
     Damaged(#[from] ReadError),
     #[error("{0}")]

@@ -1,15 +1,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::reader::Reader;
+use super::{StartError, reader::Reader};
 use crate::{
     fold::{Intake, Registration, Slot},
     layout::Layout,
     policy::InForce,
     store::{Snapshot, Snapshots, snapshot::Header},
     tape::{
-        Known, TapeError,
+        Horizon, HorizonError, Known, TapeError,
         journal::{Rounds, Seam},
-        round::GENESIS,
     },
 };
 
@@ -27,6 +26,9 @@ pub struct Survey {
     pub known: Known,
     /// By number of the round; none for a round that the tape does not have.
     seams: BTreeMap<u64, Option<Seam>>,
+    /// Where history begins, and where it was pruned to.
+    start: Seam,
+    horizon: Option<Arc<Horizon>>,
     /// The end of the tape.
     pub end: Seam,
 }
@@ -38,7 +40,11 @@ impl Survey {
     /// The tape cannot be read, or is damaged.
     pub fn of(rounds: &mut Rounds, wanted: impl IntoIterator<Item = u64>) -> Result<Survey, TapeError> {
         let mut seams: BTreeMap<u64, Option<Seam>> = wanted.into_iter().map(|round| (round, None)).collect();
-        let mut known = Known::default();
+        let (start, horizon) = (rounds.seam(), rounds.horizon().cloned());
+        let mut known = Known::of(horizon.as_deref());
+        if let Some(seam) = start.next_round.checked_sub(1).and_then(|last| seams.get_mut(&last)) {
+            *seam = Some(start.clone());
+        }
         while let Some(round) = rounds.next() {
             let round = round?;
             known.add(&round);
@@ -46,7 +52,7 @@ impl Survey {
                 *seam = Some(rounds.seam());
             }
         }
-        Ok(Survey { known, seams, end: rounds.seam() })
+        Ok(Survey { known, seams, start, horizon, end: rounds.seam() })
     }
 
     /// The first round past the end of the tape on which a snapshot stands.
@@ -69,38 +75,54 @@ impl Restorer {
 
     /// Every consumer, in list order. One that is heard must say again what those who hear it have not folded yet: it is
     /// taken back at least as far as they are.
-    pub fn slots(&self, survey: &Survey, passed_over: &mut Vec<String>) -> Vec<Box<dyn Slot>> {
+    ///
+    /// # Errors
+    /// History was pruned, and what was kept in its place cannot be used.
+    pub fn slots(&self, survey: &Survey, passed_over: &mut Vec<String>) -> Result<Vec<Box<dyn Slot>>, HorizonError> {
         let mut slots: Vec<Box<dyn Slot>> = Vec::with_capacity(self.registry.len());
         for (index, registration) in self.registry.iter().enumerate().rev() {
             let hearers = slots.iter().filter(|slot| slot.hears().contains(&registration.name));
             let at_most = hearers.map(|slot| slot.position()).min().unwrap_or(u64::MAX);
-            slots.push(self.restored(index, at_most, survey, passed_over));
+            slots.push(self.restored(index, at_most, survey, passed_over)?);
         }
         slots.reverse();
-        slots
+        Ok(slots)
     }
 
     /// Intake where it must begin for consumers that stand at `position` or later, and the place on the tape.
-    pub fn intake(&self, position: u64, survey: &Survey, passed_over: &mut Vec<String>) -> (Intake, Seam) {
+    ///
+    /// # Errors
+    /// As [`Self::slots`].
+    pub fn intake(
+        &self,
+        position: u64,
+        survey: &Survey,
+        passed_over: &mut Vec<String>,
+    ) -> Result<(Intake, Seam), HorizonError> {
         let snapshot = self.newest("intake", Intake::VERSION, position, survey, passed_over);
         let loaded = snapshot.and_then(|snapshot| {
             let intake = Intake::load(self.policy.clone(), &snapshot.state);
             let intake = intake.map_err(|error| passed_over.push(format!("a snapshot of intake: {error}"))).ok()?;
             Some((intake, survey.place(&snapshot.header)?.clone()))
         });
-        loaded.unwrap_or_else(|| {
-            let start = Seam { bytes: 0, next_round: 0, next_position: 0, prev: GENESIS.to_owned() };
-            (Intake::new(self.policy.clone()), start)
-        })
+        if let Some(loaded) = loaded {
+            return Ok(loaded);
+        }
+        let policy = self.policy.clone();
+        let intake = match &survey.horizon {
+            Some(horizon) => horizon.intake(&self.layout, policy)?,
+            None => Intake::new(policy),
+        };
+        Ok((intake, survey.start.clone()))
     }
 
     /// A consumer that failed, as it was last saved, and a reader of the tape from there on.
     ///
     /// # Errors
     /// The tape cannot be read.
-    pub fn again(&self, index: usize) -> Result<(Box<dyn Slot>, Reader), TapeError> {
+    pub fn again(&self, index: usize) -> Result<(Box<dyn Slot>, Reader), StartError> {
         let survey = self.survey()?;
-        let mut slot = self.restored(index, u64::MAX, &survey, &mut Vec::new());
+        let mut slot = self.restored(index, u64::MAX, &survey, &mut Vec::new())?;
         let reader = self.reader_of(survey, slot.as_mut())?;
         Ok((slot, reader))
     }
@@ -109,30 +131,38 @@ impl Restorer {
     ///
     /// # Errors
     /// The tape cannot be read.
-    pub fn reader(&self, slot: &mut dyn Slot) -> Result<Reader, TapeError> {
+    pub fn reader(&self, slot: &mut dyn Slot) -> Result<Reader, StartError> {
         self.reader_of(self.survey()?, slot)
     }
 
-    fn reader_of(&self, survey: Survey, slot: &mut dyn Slot) -> Result<Reader, TapeError> {
-        let (intake, seam) = self.intake(slot.position(), &survey, &mut Vec::new());
+    fn reader_of(&self, survey: Survey, slot: &mut dyn Slot) -> Result<Reader, StartError> {
+        let (intake, seam) = self.intake(slot.position(), &survey, &mut Vec::new())?;
         slot.learn(intake.subjects());
-        Reader::open(&self.layout, survey, intake, &seam)
+        Ok(Reader::open(&self.layout, survey, intake, &seam)?)
     }
 
     fn survey(&self) -> Result<Survey, TapeError> {
         Survey::of(&mut Rounds::open(&self.layout.files, &self.layout.tape())?, self.wanted())
     }
 
-    /// A consumer from its newest snapshot that fits, or fresh. It does not know any names yet.
-    fn restored(&self, index: usize, at_most: u64, survey: &Survey, passed_over: &mut Vec<String>) -> Box<dyn Slot> {
-        let mut slot = (self.registry[index].new)();
+    /// A consumer from its newest snapshot that fits, or as it stood where history begins. It does not know any names yet.
+    fn restored(
+        &self,
+        index: usize,
+        at_most: u64,
+        survey: &Survey,
+        passed_over: &mut Vec<String>,
+    ) -> Result<Box<dyn Slot>, HorizonError> {
+        let registration = &self.registry[index];
+        let mut slot = (registration.new)();
         let (name, version) = (slot.name(), slot.version());
-        if let Some(snapshot) = self.newest(name, version, at_most, survey, passed_over)
-            && let Err(error) = slot.load(snapshot.header.position, &snapshot.state)
-        {
-            passed_over.push(error.to_string());
+        if let Some(snapshot) = self.newest(name, version, at_most, survey, passed_over) {
+            match slot.load(snapshot.header.position, &snapshot.state) {
+                Ok(()) => return Ok(slot),
+                Err(error) => passed_over.push(error.to_string()),
+            }
         }
-        slot
+        survey.horizon.as_ref().map_or(Ok(slot), |horizon| horizon.slot(&self.layout, registration))
     }
 
     fn newest(

@@ -228,9 +228,9 @@ fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restor
     let survey = Survey::of(&mut rounds, restorer.wanted())?;
     let mut started =
         Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, torn, ..Started::default() };
-    let mut slots = restorer.slots(&survey, &mut started.passed_over);
+    let mut slots = restorer.slots(&survey, &mut started.passed_over)?;
     let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
-    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over);
+    let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over)?;
     let own = own::open(layout, registry, &survey, &slots, seam.next_position)?;
     let journal = Journal::after(&rounds)?;
     intake.track(&OwnStream::ALL.map(OwnStream::name));

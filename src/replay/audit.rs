@@ -1,13 +1,13 @@
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ReplayError;
+use super::{ReplayError, begin};
 use crate::{
     decision::DecisionLine,
     files::{Files, How},
-    fold::{Emitted, Engine, Intake, Registration},
+    fold::{Emitted, Engine, Registration},
     store::{Snapshots, journal::Mark},
     tape::{Directory, Until, journal::Rounds, read_round, verify::Finding},
 };
@@ -43,21 +43,22 @@ pub struct Unjudged {
     pub decisions: u64,
 }
 
-/// Folds the sealed history from its start and compares every decision with the line of it that was written live. The
-/// history must be intact. Writes nothing.
+/// Folds the sealed history from where it begins and compares every decision with the line of it that was written live. The
+/// history must be intact. Decisions about lines that were pruned are passed over. Writes nothing.
 ///
 /// # Errors
 /// The history or a decisions file cannot be read.
 pub fn audit(directory: &Directory, registry: &[Registration]) -> Result<Audit, AuditError> {
     let layout = directory.layout();
-    let mut engine = Engine::new(registry);
+    let (mut engine, mut intake) = begin(directory, registry).map_err(ReplayError::from)?;
     let saved = saved_at(&Snapshots::new(layout.files.clone(), layout.snapshots()), &engine)?;
     let mut files: Vec<Comparison> = Vec::new();
     for (slot, saved) in engine.slots().iter().zip(saved) {
         let path = layout.decisions(slot.name());
-        files.push(Comparison::new(&layout.files, slot.name(), slot.version(), saved, path)?);
+        let mut file = Comparison::new(&layout.files, slot.name(), slot.version(), saved, path)?;
+        file.pass(directory.first_position())?;
+        files.push(file);
     }
-    let mut intake = Intake::new(Arc::default());
     for round in Rounds::open(&layout.files, &layout.tape()).map_err(ReplayError::from)? {
         let round = round.map_err(ReplayError::from)?;
         let (mut emitted, source) = (Vec::new(), directory.source(&round));
@@ -139,6 +140,14 @@ impl Comparison {
             named: Vec::new(),
             unnamed: 0,
         })
+    }
+
+    /// What was decided about lines before a position is not looked at.
+    fn pass(&mut self, begin: u64) -> Result<(), AuditError> {
+        while self.written.head().and_then(|head| head.mark).is_some_and(|mark| mark.cause < begin) {
+            self.advance()?;
+        }
+        Ok(())
     }
 
     /// The tape gives this decision next.

@@ -147,7 +147,7 @@ impl Snapshots {
     pub fn write(&self, snapshot: &Snapshot, reach: u64) -> io::Result<()> {
         self.files.make_dirs(&self.dir)?;
         let of = &snapshot.header.of;
-        let path = self.dir.join(format!("{}.snapshot", name(&snapshot.header)));
+        let path = self.path(of, snapshot.header.position);
         atomic::replace(&self.files, &path, &snapshot.to_bytes())?;
         let list = self.list(of)?;
         let reaches = |path: &PathBuf| position_in_name(path).is_some_and(|position| position <= reach);
@@ -159,6 +159,30 @@ impl Snapshots {
             }
         }
         Ok(())
+    }
+
+    /// Writes a snapshot durably, and drops none.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn keep(&self, snapshot: &Snapshot) -> io::Result<()> {
+        self.files.make_dirs(&self.dir)?;
+        atomic::replace(&self.files, &self.path(&snapshot.header.of, snapshot.header.position), &snapshot.to_bytes())
+    }
+
+    /// Where the snapshot of one kind at a position lies.
+    pub fn path(&self, of: &str, position: u64) -> PathBuf {
+        self.dir.join(format!("{}.snapshot", name(of, position)))
+    }
+
+    /// The snapshot of one kind at a position.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn read(&self, of: &str, position: u64) -> Result<Snapshot, String> {
+        let path = self.path(of, position);
+        let bytes = self.files.read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Snapshot::from_bytes(&bytes).map_err(|why| format!("{}: {why}", path.display()))
     }
 
     /// The position of the oldest of the generations of a kind that are always kept; 0 while there are fewer.
@@ -212,8 +236,9 @@ impl Snapshots {
         paths.sort();
         let header = |path: &Path, bytes: &[u8]| {
             let header = Snapshot::from_bytes(bytes)?.header;
-            let named = path.file_stem().is_some_and(|stem| *stem == *name(&header));
-            if named { Ok(header) } else { Err(format!("its name is not that of {}", name(&header))) }
+            let name = name(&header.of, header.position);
+            let named = path.file_stem().is_some_and(|stem| *stem == *name);
+            if named { Ok(header) } else { Err(format!("its name is not that of {name}")) }
         };
         let read = |path: PathBuf| {
             let header = match self.files.read(&path) {
@@ -264,8 +289,8 @@ impl Snapshots {
 }
 
 /// What the file of a snapshot is called.
-fn name(header: &Header) -> String {
-    format!("{}-{:020}", header.of, header.position)
+fn name(of: &str, position: u64) -> String {
+    format!("{of}-{position:020}")
 }
 
 /// The position that a file name says.

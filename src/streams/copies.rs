@@ -13,6 +13,7 @@ use super::{
 use crate::files::{self, Files};
 
 /// The sealed extents of a generation with their digests, in order: how content is recognised when the original is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedExtent {
     pub from: u64,
     pub to: u64,

@@ -36,6 +36,8 @@ pub struct Follower {
     /// Inodes seen in the last full scan, and what was met since.
     pub(super) present: HashSet<Inode>,
     pub(super) held: HeldFiles,
+    /// Packed files from which ended generations are read, by the inode of our link.
+    pub(super) packed: HashMap<Inode, usize>,
     /// Found before the first look.
     pub(super) resets: Vec<Reset>,
     /// Names of streams, and how many there may be.
@@ -64,6 +66,7 @@ impl Follower {
             next_file: 1 + known.iter().filter_map(|g| generation::file_number(g.file())).max().unwrap_or(0),
             present: HashSet::new(),
             held: HeldFiles::default(),
+            packed: HashMap::new(),
             resets: Vec::new(),
             streams: HashSet::new(),
             streams_max: STREAMS_MAX,
@@ -301,10 +304,16 @@ impl Follower {
 
     pub(super) fn add(&mut self, generation: Generation) -> usize {
         let index = self.generations.len();
-        if generation.state != State::Ended {
+        if !matches!(generation.state, State::Ended | State::Dropped) {
             self.by_inode.insert(generation.inode(), index);
         }
         self.streams.insert(generation.stream().clone());
+        if generation.state == State::Ended
+            && generation.is_packed()
+            && let Ok((id, _)) = source::identify(&self.files, &generation.path)
+        {
+            self.packed.insert(id.inode(), index);
+        }
         self.generations.push(generation);
         index
     }

@@ -63,6 +63,8 @@ pub enum State {
     Open,
     /// Truncated or replaced in place: nothing more comes of it.
     Ended,
+    /// Pruned, and nothing is left of it. Copies of it are known all the same.
+    Dropped,
     /// Holds what another generation (by index) holds already, up to `sealed`. Becomes open, from there on, when that
     /// one is truncated.
     Shadow { of: usize },

@@ -8,6 +8,7 @@ use super::{
     name::{Age, Compression},
     poll::{ExtentsOf, Poll, ResetReason},
     scan::{self, Found, Inode, Problem},
+    seekable::Table,
     source,
 };
 
@@ -41,6 +42,9 @@ impl Follower {
         if file.len == 0 || (self.held.waits(file, &mut poll.problems) && !still) {
             return;
         }
+        if self.is_archive(file) {
+            return self.held.hold(file, None, None);
+        }
         match self.kin(file, extents_of, poll) {
             Ok(Kin::None) => self.begin(file, 0, State::Open, extents_of, poll),
             // A name that producers append to, and nobody is writing it: a file that happens to begin like an old one.
@@ -67,11 +71,20 @@ impl Follower {
         }
     }
 
+    /// Whether a file is the very one from which an ended generation is read, and says itself that it holds no more. It
+    /// need not be unpacked to be known.
+    fn is_archive(&self, file: &Found) -> bool {
+        let Some(&of) = self.packed.get(&file.id.inode()) else { return false };
+        let table = source::open_file(&self.files, &file.path).ok().and_then(|opened| Table::read(&*opened, file.len));
+        table.is_some_and(|table| table.total() == self.generations[of].sealed)
+    }
+
     /// What a new file continues: the newest generation first.
     fn kin(&self, file: &Found, extents_of: &ExtentsOf, poll: &Poll) -> io::Result<Kin> {
         let mut kin = Kin::None;
         for (index, generation) in self.generations.iter().enumerate().rev() {
-            let present = self.present.contains(&generation.inode());
+            // The inode of a file that was removed may be another's by now.
+            let present = generation.state != State::Dropped && self.present.contains(&generation.inode());
             if !generation.on_tape || !copies::may_be_copy(file, generation, present) {
                 continue;
             }
@@ -188,6 +201,9 @@ impl Follower {
         let mut poll = Poll::default();
         for index in 0..self.generations.len() {
             let generation = &self.generations[index];
+            if generation.state == State::Dropped {
+                continue;
+            }
             let found = source::identify(&self.files, &generation.path);
             let short = !generation.is_packed() && found.as_ref().is_ok_and(|(_, len)| *len < generation.sealed);
             if found.is_ok() && !short && !generation.replaced {
@@ -238,6 +254,9 @@ impl Follower {
     /// and gives way to a whole one. False when the copy was renamed since it was seen: it is to be met again.
     fn adopt(&mut self, of: usize, copy: &Copy, whole: bool) -> bool {
         let old = &self.generations[of];
+        if old.state == State::Dropped {
+            return true;
+        }
         // One that lies in the directory and was emptied just now is reset first, by the next look.
         if self.is_followed(of) && (old.is_intact(&self.files) || self.present.contains(&old.inode())) {
             return true;

@@ -25,6 +25,8 @@ pub mod poll;
 mod read;
 /// What lies in the directory now.
 pub mod scan;
+/// Packed files that can be read from the middle.
+pub mod seekable;
 /// Bytes of a file, plain or compressed, from an offset on.
 pub mod source;
 /// Wake-ups from the kernel; hints only.

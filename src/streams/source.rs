@@ -6,13 +6,15 @@ use std::{
 use super::{
     name::Compression,
     scan::{FileId, Found},
+    seekable::Table,
 };
 use crate::files::{File, Files, How, Reading};
 
 /// Unpacked bytes of a file.
 pub type Bytes = Box<dyn Read + Send>;
 
-/// Opens a file for reading from an unpacked offset on. Packed files are unpacked from their start.
+/// Opens a file for reading from an unpacked offset on. Packed files are unpacked from their start, or from the frame that
+/// holds the offset where they say what their frames hold.
 ///
 /// # Errors
 /// The file cannot be opened, or is shorter than `from`.
@@ -24,12 +26,19 @@ pub fn open(files: &Files, path: &Path, compression: Compression, from: u64) -> 
 ///
 /// # Errors
 /// The file is shorter than `from`.
-pub fn unpack(file: File, compression: Compression, from: u64) -> io::Result<Bytes> {
-    let file = Reading::new(file);
+pub fn unpack(opened: File, compression: Compression, from: u64) -> io::Result<Bytes> {
     match compression {
-        Compression::None => Ok(Box::new(file.at(from))),
-        Compression::Gzip => skip(Box::new(flate2::read::MultiGzDecoder::new(io::BufReader::new(file))), from),
-        Compression::Zstd => skip(Box::new(zstd::stream::read::Decoder::new(file)?), from),
+        Compression::None => Ok(Box::new(Reading::new(opened).at(from))),
+        Compression::Gzip => {
+            let packed = io::BufReader::new(Reading::new(opened));
+            skip(Box::new(flate2::read::MultiGzDecoder::new(packed)), from)
+        }
+        Compression::Zstd => {
+            let table = Table::read(&*opened, opened.about()?.len);
+            let (packed, unpacked) = table.map_or((0, 0), |table| table.frame_of(from));
+            let packed = Reading::new(opened).at(packed);
+            skip(Box::new(zstd::stream::read::Decoder::new(packed)?), from - unpacked)
+        }
     }
 }
 

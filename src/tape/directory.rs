@@ -1,9 +1,10 @@
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use thiserror::Error;
 
 use super::{
-    journal::{Rounds, TapeError},
+    horizon::Horizon,
+    journal::{Rounds, Seam, TapeError},
     known::{self, Known},
     read::{ExtentBytes, ExtentSource, RoundSource},
     round::Round,
@@ -51,7 +52,9 @@ pub struct Directory {
     follower: Follower,
     /// What is past the end of the tape.
     tail: RoundSource,
-    /// Sealed rounds, and one past the last sealed position.
+    /// Where history begins, when it was pruned.
+    pub horizon: Option<Arc<Horizon>>,
+    /// Sealed rounds, pruned ones too, and one past the last sealed position.
     pub rounds: u64,
     pub sealed_to: u64,
     /// Digest of the last round.
@@ -68,12 +71,14 @@ impl Directory {
     /// No directory, an unreadable stream, or a tape that is damaged.
     pub fn open(layout: Layout, now: Option<Nanos>) -> Result<Directory, OpenError> {
         check_dir(&layout)?;
-        let (mut known, mut rounds, mut sealed_to, mut head) = (Known::default(), 0, 0, None);
-        for round in Rounds::open(&layout.files, &layout.tape())? {
-            let round = round?;
-            known.add(&round);
-            (rounds, sealed_to, head) = (round.round + 1, round.end(), Some(round.digest));
+        let mut tape = Rounds::open(&layout.files, &layout.tape())?;
+        let horizon = tape.horizon().cloned();
+        let mut known = Known::of(horizon.as_deref());
+        for round in tape.by_ref() {
+            known.add(&round?);
         }
+        let Seam { next_round: rounds, next_position: sealed_to, prev, .. } = tape.seam();
+        let head = (rounds > 0).then_some(prev);
         let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.generations(&layout));
         let extents_of = |file: &str| known::extents_of(&layout, file);
         let poll = follower
@@ -84,11 +89,20 @@ impl Directory {
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
         let at = if head.is_some() { now } else { None };
         let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents };
-        Ok(Directory { layout, follower, tail, rounds, sealed_to, head, resets, problems })
+        Ok(Directory { horizon, layout, follower, tail, rounds, sealed_to, head, resets, problems })
     }
 
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The number of the first round that is not pruned, and the position of its first line.
+    pub fn first_round(&self) -> u64 {
+        self.horizon.as_ref().map_or(0, |horizon| horizon.round)
+    }
+
+    pub fn first_position(&self) -> u64 {
+        self.horizon.as_ref().map_or(0, |horizon| horizon.position)
     }
 
     /// Whether there are lines past the end of the tape.
@@ -102,8 +116,8 @@ impl Directory {
     /// The tape cannot be opened again.
     pub fn rounds(&self, from: u64) -> Result<impl Iterator<Item = Result<RoundSource, TapeError>> + '_, TapeError> {
         let sealed = Rounds::open(&self.layout.files, &self.layout.tape())?
-            .take(self.rounds as usize)
-            .skip(from as usize)
+            .take((self.rounds - self.first_round()) as usize)
+            .skip(from.saturating_sub(self.first_round()) as usize)
             .map(|round| round.map(|round| self.source(&round)));
         let tail = RoundSource { files: self.layout.files.clone(), extents: self.tail.extents.clone(), ..self.tail };
         Ok(sealed.chain(std::iter::once(Ok(tail))))

@@ -1,11 +1,15 @@
 use std::{
     io::{self, BufRead, BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use thiserror::Error;
 
-use super::round::{FORMAT, GENESIS, Round};
+use super::{
+    horizon::{HORIZON_FORMAT, Horizon},
+    round::{GENESIS, Round},
+};
 use crate::files::{File, Files, How, Reading};
 
 /// The tape's own file cannot be used.
@@ -16,7 +20,7 @@ pub enum TapeError {
     #[error("cannot write the tape {}: {source}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error(
-        "the tape {} is of format {format}, newer than the format {FORMAT} this runtape reads: use the runtape that wrote it, or a later one",
+        "the tape {} is of format {format}, newer than the format {HORIZON_FORMAT} this runtape reads: use the runtape that wrote it, or a later one",
         path.display()
     )]
     Newer { path: PathBuf, format: u32 },
@@ -41,6 +45,7 @@ pub struct Rounds {
     files: Files,
     path: PathBuf,
     reader: Option<BufReader<Reading>>,
+    horizon: Option<Arc<Horizon>>,
     line: u64,
     /// Bytes of whole lines read so far.
     good_bytes: u64,
@@ -60,16 +65,53 @@ impl Rounds {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(TapeError::Read { path: path.to_owned(), source }),
         };
-        Ok(Rounds {
+        let mut rounds = Rounds {
             files: files.clone(),
             path: path.to_owned(),
             reader,
+            horizon: None,
             line: 0,
             good_bytes: 0,
             next_round: 0,
             next_position: 0,
             prev: GENESIS.to_owned(),
-        })
+        };
+        rounds.begin()?;
+        Ok(rounds)
+    }
+
+    /// Where history begins, when it was pruned.
+    pub fn horizon(&self) -> Option<&Arc<Horizon>> {
+        self.horizon.as_ref()
+    }
+
+    /// Reads the horizon record of a tape that was pruned; the rounds follow it.
+    fn begin(&mut self) -> Result<(), TapeError> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let read_error = |source| TapeError::Read { path: self.path.clone(), source };
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line).map_err(read_error)?;
+        let Some(horizon) = line.strip_suffix(b"\n").filter(|line| is_horizon(line)) else {
+            reader.seek(SeekFrom::Start(0)).map_err(read_error)?;
+            return Ok(());
+        };
+        self.line = 1;
+        let format = format_of(horizon);
+        if format > HORIZON_FORMAT {
+            return Err(TapeError::Newer { path: self.path.clone(), format });
+        }
+        let damaged = |what: String| TapeError::Damaged { path: self.path.clone(), line: 1, round: 0, what };
+        let horizon: Horizon =
+            serde_json::from_slice(horizon).map_err(|error| damaged(format!("not a horizon record: {error}")))?;
+        if horizon.digest != horizon.expected_digest() || horizon.line().as_bytes() != &line[..line.len() - 1] {
+            return Err(damaged("the digest of the horizon record does not match its content".to_owned()));
+        }
+        self.good_bytes = line.len() as u64;
+        self.next_round = horizon.round;
+        self.next_position = horizon.position;
+        self.prev.clone_from(&horizon.prev);
+        self.horizon = Some(Arc::new(horizon));
+        Ok(())
     }
 
     /// The rounds after a place that was read up to before.
@@ -82,7 +124,8 @@ impl Rounds {
             let sought = reader.seek(SeekFrom::Start(seam.bytes));
             sought.map_err(|source| TapeError::Read { path: path.to_owned(), source })?;
         }
-        rounds.line = seam.next_round;
+        let pruned = rounds.horizon.as_ref().map_or(0, |horizon| horizon.round);
+        rounds.line = seam.next_round - pruned.min(seam.next_round) + u64::from(rounds.horizon.is_some());
         rounds.good_bytes = seam.bytes;
         rounds.next_round = seam.next_round;
         rounds.next_position = seam.next_position;
@@ -125,14 +168,9 @@ impl Rounds {
             round: self.next_round,
             what,
         };
-        #[derive(serde::Deserialize)]
-        struct Format {
-            v: u32,
-        }
-        if let Ok(Format { v }) = serde_json::from_slice::<Format>(line)
-            && v > FORMAT
-        {
-            return Err(TapeError::Newer { path: self.path.clone(), format: v });
+        let format = format_of(line);
+        if format > HORIZON_FORMAT {
+            return Err(TapeError::Newer { path: self.path.clone(), format });
         }
         let round: Round = serde_json::from_slice(line).map_err(|e| damaged(format!("not a round: {e}")))?;
         if round.digest != round.expected_digest() || round.line().as_bytes() != line {
@@ -155,6 +193,25 @@ impl Rounds {
         }
         Ok(round)
     }
+}
+
+/// The format that a line of a tape says it is of; 0 when it says none.
+fn format_of(line: &[u8]) -> u32 {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        v: u32,
+    }
+    serde_json::from_slice::<Format>(line).map_or(0, |format| format.v)
+}
+
+/// Whether a line takes the place of pruned rounds.
+fn is_horizon(line: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Begin {
+        #[serde(rename = "horizon")]
+        _position: u64,
+    }
+    serde_json::from_slice::<Begin>(line).is_ok()
 }
 
 impl Iterator for Rounds {

@@ -1,24 +1,23 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
+    horizon::{Horizon, Range},
     journal::Rounds,
     round::{Extent, Round},
 };
 use crate::{
-    files::Files,
+    files::{FileId, Files, Inode},
     layout::Layout,
     streams::{
         Compression, Generation,
         copies::SealedExtent,
         generation::{GenerationRecord, State},
-        links,
-        scan::Inode,
-        source,
+        links, source,
     },
 };
 
@@ -27,70 +26,129 @@ use crate::{
 pub struct Known {
     records: Vec<GenerationRecord>,
     /// The last extent of each file.
-    last: HashMap<Arc<str>, Extent>,
+    last: HashMap<Arc<str>, Range>,
+    /// Files of which pruning left nothing.
+    dropped: HashSet<Arc<str>>,
 }
 
 impl Known {
+    /// What is known before the first round.
+    pub fn of(horizon: Option<&Horizon>) -> Known {
+        let mut known = Known::default();
+        for file in horizon.into_iter().flat_map(|horizon| &horizon.files) {
+            let id = &file.record.file;
+            known.records.push(file.record.clone());
+            if let Some(last) = &file.last {
+                known.last.insert(id.clone(), last.clone());
+            }
+            if file.dropped {
+                known.dropped.insert(id.clone());
+            }
+        }
+        known
+    }
+
     /// Takes in the next round.
     pub fn add(&mut self, round: &Round) {
         self.records.extend(round.files.iter().cloned());
         for extent in &round.extents {
-            self.last.insert(extent.file.clone(), extent.clone());
+            self.last.insert(extent.file.clone(), Range::of(extent));
         }
+    }
+
+    /// The records of all files, and the last extent of each.
+    pub fn files(&self) -> impl Iterator<Item = (&GenerationRecord, Option<&Range>, bool)> {
+        self.records.iter().map(|record| (record, self.last.get(&record.file), self.dropped.contains(&record.file)))
     }
 
     /// The generations as a follower continues them.
     pub fn generations(self, layout: &Layout) -> Vec<Generation> {
-        let mut latest: HashMap<Inode, usize> = HashMap::new();
-        for (index, record) in self.records.iter().enumerate() {
-            latest.insert(record.id.inode(), index);
-        }
         let mut unlinked = Unlinked { files: &layout.files, dir: &layout.dir, names: None };
+        let places: Vec<Place> = self
+            .files()
+            .map(|(record, last, dropped)| match dropped {
+                true => Place { path: layout.links().join(&*record.file), compression: record.compression, id: None },
+                false => Place::of(layout, record, last, &mut unlinked),
+            })
+            .collect();
+        // Of several generations of one inode the last one goes on.
+        let mut latest: HashMap<Inode, usize> = HashMap::new();
+        for (index, (record, place)) in self.records.iter().zip(&places).enumerate() {
+            latest.insert(place.id.unwrap_or(record.id).inode(), index);
+        }
         let mut list = Vec::with_capacity(self.records.len());
-        for (index, record) in self.records.into_iter().enumerate() {
-            let inode = record.id.inode();
+        for (index, (record, place)) in self.records.into_iter().zip(places).enumerate() {
+            let Place { path, compression, id } = place;
             let last = self.last.get(&record.file);
-            let sealed = last.map_or(0, |extent| extent.to);
-            let (path, compression) = locate(layout, &record, &mut unlinked);
-            // A link to another inode is history that only a copy still holds: the file itself was emptied since.
-            let same = source::identify(&layout.files, &path).is_ok_and(|(id, _)| id.inode() == inode);
-            let state = if same && latest.get(&inode) == Some(&index) { State::Open } else { State::Ended };
+            let goes_on = id.filter(|id| latest.get(&id.inode()) == Some(&index));
+            let state = match goes_on {
+                _ if self.dropped.contains(&record.file) => State::Dropped,
+                Some(_) => State::Open,
+                None => State::Ended,
+            };
+            let record = GenerationRecord { compression, id: goes_on.unwrap_or(record.id), ..record };
             let mut generation =
-                Generation::new(&layout.files, GenerationRecord { compression, ..record }, path, sealed, state);
+                Generation::new(&layout.files, record, path, last.map_or(0, |extent| extent.to), state);
             generation.on_tape = true;
-            generation.replaced =
-                state == State::Open && !last.is_none_or(|extent| still_holds(&layout.files, &generation, extent));
+            let holds = |last: &Range| still_holds(&layout.files, &generation.path, compression, last) != Some(false);
+            generation.replaced = state == State::Open && !last.is_none_or(holds);
             list.push(generation);
         }
         list
     }
 }
 
-/// Whether a file still ends its sealed part as it did. One that is too short, or cannot be read, says so itself when it
-/// is read.
-fn still_holds(files: &Files, generation: &Generation, extent: &Extent) -> bool {
-    let mut hasher = blake3::Hasher::new();
-    if generation.is_packed() {
-        return true;
-    }
-    let read = source::open(files, &generation.path, generation.record.compression, extent.from)
-        .and_then(|bytes| io::copy(&mut bytes.take(extent.to - extent.from), &mut hasher));
-    match read {
-        Ok(read) if read == extent.to - extent.from => hasher.finalize().to_hex().as_str() == extent.data,
-        _ => true,
+/// Where a generation's bytes are, and the file as the system calls it now, if it is still the one that was sealed.
+struct Place {
+    path: PathBuf,
+    compression: Compression,
+    id: Option<FileId>,
+}
+
+impl Place {
+    fn of(layout: &Layout, record: &GenerationRecord, last: Option<&Range>, unlinked: &mut Unlinked) -> Place {
+        let (path, compression, linked) = locate(layout, record, unlinked);
+        let found = source::identify(&layout.files, &path).ok();
+        let id = found.and_then(|(id, len)| {
+            let same = id.inode() == record.id.inode() && !(linked && id.is_reborn(record.id));
+            // In a restored directory our links are other files with the same bytes, and producers append to them.
+            let moved = || {
+                linked
+                    && compression == Compression::None
+                    && last.is_some_and(|last| {
+                        len >= last.to && still_holds(&layout.files, &path, compression, last) == Some(true)
+                    })
+            };
+            // Any other link to another inode is history that only a copy still holds: the file was emptied since.
+            if same { Some(record.id) } else { moved().then_some(id) }
+        });
+        Place { path, compression, id }
     }
 }
 
-/// Where a generation's bytes are: our link, packed or not, else the directory, under whatever name.
-fn locate(layout: &Layout, record: &GenerationRecord, unlinked: &mut Unlinked) -> (PathBuf, Compression) {
+/// Whether a file still ends its sealed part as it did. None of one that is packed, too short, or cannot be read, which
+/// says so itself when it is read.
+fn still_holds(files: &Files, path: &Path, compression: Compression, extent: &Range) -> Option<bool> {
+    if compression != Compression::None {
+        return None;
+    }
+    let mut hasher = blake3::Hasher::new();
+    let bytes = source::open(files, path, compression, extent.from).ok()?;
+    let read = io::copy(&mut bytes.take(extent.to - extent.from), &mut hasher).ok()?;
+    (read == extent.to - extent.from).then(|| hasher.finalize().to_hex().as_str() == extent.data)
+}
+
+/// Where a generation's bytes are: our link, packed or not, else the directory, under whatever name; and whether it is
+/// our link.
+fn locate(layout: &Layout, record: &GenerationRecord, unlinked: &mut Unlinked) -> (PathBuf, Compression, bool) {
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         let link = links::path(&layout.links(), &record.file, compression);
         if layout.files.about_name(&link).is_ok() {
-            return (link, compression);
+            return (link, compression, true);
         }
     }
     let found = unlinked.find(record.id.inode());
-    (found.unwrap_or_else(|| layout.dir.join(&record.name)), record.compression)
+    (found.unwrap_or_else(|| layout.dir.join(&record.name)), record.compression, false)
 }
 
 /// The directory's files by inode, read when the first file without a link is looked for.
@@ -115,13 +173,13 @@ impl Unlinked<'_> {
 /// # Errors
 /// The tape cannot be read.
 pub fn extents_of(layout: &Layout, file: &str) -> io::Result<Vec<SealedExtent>> {
-    let mut extents = Vec::new();
-    for round in Rounds::open(&layout.files, &layout.tape()).map_err(io::Error::other)? {
+    let mut rounds = Rounds::open(&layout.files, &layout.tape()).map_err(io::Error::other)?;
+    let pruned = rounds.horizon().cloned();
+    let pruned = pruned.iter().flat_map(|horizon| horizon.extents()).filter(|(of, _)| ***of == *file);
+    let mut extents: Vec<SealedExtent> = pruned.map(|(_, extent)| extent).collect();
+    for round in rounds.by_ref() {
         let round = round.map_err(io::Error::other)?;
-        for extent in round.extents.iter().filter(|extent| *extent.file == *file) {
-            let data = blake3::Hash::from_hex(&extent.data).map_err(io::Error::other)?;
-            extents.push(SealedExtent { from: extent.from, to: extent.to, data });
-        }
+        extents.extend(round.extents.iter().filter(|extent| *extent.file == *file).filter_map(Extent::sealed));
     }
     Ok(extents)
 }

@@ -3,6 +3,8 @@
 
 /// The tape as it lies in a directory, with what a reader finds past its end.
 pub mod directory;
+/// Where history begins after it was pruned.
+pub mod horizon;
 /// The journal file: read back, repaired at its tail, appended to.
 pub mod journal;
 /// What the rounds say of the files they sealed.
@@ -21,6 +23,7 @@ mod tail;
 pub mod verify;
 
 pub use directory::{Directory, OpenError};
+pub use horizon::{Horizon, HorizonError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
 pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_rest, read_round};

@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     event::{Nanos, time},
-    streams::generation::GenerationRecord,
+    streams::{copies::SealedExtent, generation::GenerationRecord},
 };
 
-/// The format of the tape this program writes; it reads this one and older.
+/// The format of the rounds this program writes; it reads this one and older.
 pub const FORMAT: u32 = 1;
 
 /// The digest before the first round.
@@ -45,6 +45,14 @@ pub struct Extent {
     pub to: u64,
     /// BLAKE3 of the bytes: a changed byte is found in its extent, and a copy of the file is recognised by it.
     pub data: String,
+}
+
+impl Extent {
+    /// As content is recognised by it; none when its digest is no digest.
+    pub fn sealed(&self) -> Option<SealedExtent> {
+        let data = blake3::Hash::from_hex(&self.data).ok()?;
+        Some(SealedExtent { from: self.from, to: self.to, data })
+    }
 }
 
 impl Round {

@@ -25,9 +25,8 @@ pub struct Torn {
 /// # Errors
 /// Damage before `proven`, or the tape cannot be read or written.
 pub fn mend(layout: &Layout, proven: u64) -> Result<Option<Torn>, TapeError> {
-    let (mut rounds, mut known, mut unproven) =
-        (Rounds::open(&layout.files, &layout.tape())?, Known::default(), Vec::new());
-    let mut torn = None;
+    let mut rounds = Rounds::open(&layout.files, &layout.tape())?;
+    let (mut known, mut unproven, mut torn) = (Known::of(rounds.horizon().map(|horizon| &**horizon)), Vec::new(), None);
     loop {
         let before = rounds.seam();
         match rounds.next() {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     directory::{self, OpenError},
+    horizon::Horizon,
     journal::{Rounds, TapeError},
     known::{self, Known},
     measure::measure,
@@ -48,7 +49,24 @@ pub struct Report {
     pub bytes: u64,
     pub decisions: u64,
     pub snapshots: u64,
+    /// What was pruned by command, and is no damage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<Pruned>,
     pub findings: Vec<Finding>,
+}
+
+/// History that is not there any more, and what was kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// History begins here.
+    pub position: u64,
+    pub rounds: u64,
+    /// When it was pruned, RFC 3339.
+    pub at: String,
+    /// Decisions about positions before, which stand on rounds that are gone.
+    pub decisions: u64,
+    /// States kept in the place of the history that made them.
+    pub states: u64,
 }
 
 impl fmt::Display for Finding {
@@ -74,8 +92,17 @@ impl fmt::Display for Finding {
 pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, OpenError> {
     directory::check_dir(layout)?;
     let mut report = Report::default();
-    let (mut known, mut rounds) = (Known::default(), Vec::new());
-    for round in Rounds::open(&layout.files, &layout.tape())? {
+    let mut tape = match Rounds::open(&layout.files, &layout.tape()) {
+        Err(TapeError::Damaged { path, line, round, what }) => {
+            let what = format!("line {line} of the tape: {what}");
+            report.findings.push(Finding { round: Some(round), path: Some(path), ..Finding::of(what) });
+            return Ok(report);
+        }
+        tape => tape?,
+    };
+    let horizon = tape.horizon().cloned();
+    let (mut known, mut rounds) = (Known::of(horizon.as_deref()), Vec::new());
+    for round in tape.by_ref() {
         match round {
             Ok(round) => {
                 known.add(&round);
@@ -94,10 +121,14 @@ pub fn verify(layout: &Layout, mut progress: impl FnMut(u64)) -> Result<Report, 
     for round in &rounds {
         verify_round(&directory::source(&follower, round), round, &mut report, &mut progress);
     }
+    if let Some(horizon) = &horizon {
+        verify_horizon(layout, horizon, &mut report);
+    }
+    let begin = horizon.as_ref().map_or(0, |horizon| horizon.position);
     // What stands past the damage of a tape cannot be told from what stands past a cut.
     if tape_is_whole {
-        verify_decisions(layout, &rounds, &mut report)?;
-        verify_snapshots(layout, &rounds, &mut report)?;
+        verify_decisions(layout, &rounds, begin, &mut report)?;
+        verify_snapshots(layout, &rounds, horizon.as_deref(), &mut report)?;
     }
     Ok(report)
 }
@@ -158,8 +189,18 @@ pub fn wrong(files: &Files, extent: &super::read::ExtentSource) -> Result<(), St
     if same { Ok(()) } else { Err(format!("{place}: the bytes are not those that were sealed")) }
 }
 
+/// The states that stand for what was pruned: without them nothing can be folded.
+fn verify_horizon(layout: &Layout, horizon: &Horizon, report: &mut Report) {
+    let (position, rounds, at) = (horizon.position, horizon.round, horizon.at.clone());
+    report.pruned = Some(Pruned { position, rounds, at, decisions: 0, states: horizon.states.len() as u64 });
+    for (path, what) in horizon.damage(layout) {
+        let what = format!("the state at position {}, where history begins: {what}", horizon.position);
+        report.findings.push(Finding { path: Some(path), ..Finding::of(what) });
+    }
+}
+
 /// Every decision names the digest of the round it stands on; one that the tape does not hold means the tape was cut.
-fn verify_decisions(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
+fn verify_decisions(layout: &Layout, rounds: &[Round], begin: u64, report: &mut Report) -> Result<(), OpenError> {
     let dir = layout.own().join("decisions");
     let Ok(mut paths) = layout.files.list(&dir) else { return Ok(()) };
     paths.sort();
@@ -169,7 +210,14 @@ fn verify_decisions(layout: &Layout, rounds: &[Round], report: &mut Report) -> R
         for (number, line) in BufReader::new(Reading::new(file)).split(b'\n').enumerate() {
             let line = line.map_err(|error| OpenError::File { path: path.clone(), what: error.to_string() })?;
             report.decisions += 1;
-            if let Some(what) = stands_on(&line, rounds) {
+            let standing = serde_json::from_slice::<Standing>(&line);
+            if let (Ok(Standing { cause, .. }), Some(pruned)) = (&standing, &mut report.pruned)
+                && *cause < begin
+            {
+                pruned.decisions += 1;
+                continue;
+            }
+            if let Some(what) = stands_on(standing, rounds) {
                 let what = format!("line {}: {what}", number + 1);
                 report.findings.push(Finding { path: Some(path.clone()), ..Finding::of(what) });
                 break;
@@ -185,8 +233,8 @@ struct Standing {
     tape: String,
 }
 
-fn stands_on(line: &[u8], rounds: &[Round]) -> Option<String> {
-    let standing: Standing = match serde_json::from_slice(line) {
+fn stands_on(standing: serde_json::Result<Standing>, rounds: &[Round]) -> Option<String> {
+    let standing = match standing {
         Ok(standing) => standing,
         Err(error) => return Some(format!("not a decision: {error}")),
     };
@@ -202,7 +250,13 @@ fn stands_on(line: &[u8], rounds: &[Round]) -> Option<String> {
     }
 }
 
-fn verify_snapshots(layout: &Layout, rounds: &[Round], report: &mut Report) -> Result<(), OpenError> {
+fn verify_snapshots(
+    layout: &Layout,
+    rounds: &[Round],
+    horizon: Option<&Horizon>,
+    report: &mut Report,
+) -> Result<(), OpenError> {
+    let pruned = horizon.map_or(0, |horizon| horizon.round);
     let dir = layout.snapshots();
     let headers = Snapshots::new(layout.files.clone(), dir.clone())
         .headers()
@@ -211,7 +265,9 @@ fn verify_snapshots(layout: &Layout, rounds: &[Round], report: &mut Report) -> R
         report.snapshots += 1;
         let what = match header {
             Err(why) => Some(why),
-            Ok(header) => match rounds.get(header.round as usize) {
+            // Of a round that was pruned: nobody goes back to it, and the next one takes its place.
+            Ok(header) if header.round < pruned => None,
+            Ok(header) => match rounds.get((header.round - pruned) as usize) {
                 None => {
                     Some(format!("it stands on round {}, past the end of the tape: the tape was cut", header.round))
                 }

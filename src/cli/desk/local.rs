@@ -1,8 +1,6 @@
 use std::{
     collections::{BTreeMap, VecDeque},
-    io,
-    sync::Arc,
-    thread,
+    io, thread,
     time::Duration,
 };
 
@@ -63,13 +61,14 @@ impl Local {
         sink: impl FnMut(&Batch, Vec<Emitted>),
     ) -> anyhow::Result<Replayed> {
         let directory = reading::open(&self.events)?;
-        let mut intake = Intake::new(Arc::default());
-        if track {
-            intake.track(&[CONTROL_STREAM]);
-        }
+        let prepare = |intake: &mut Intake| {
+            if track {
+                intake.track(&[CONTROL_STREAM]);
+            }
+        };
         let bar = Progress::new(None, "replaying", false);
         let mut sink = sink;
-        let replayed = replay_through(&directory, registry, intake, Until::End, 1, |batch, emitted| {
+        let replayed = replay_through(&directory, registry, prepare, Until::End, 1, |batch, emitted| {
             bar.inc(batch.next - batch.first);
             sink(batch, emitted);
         })?;

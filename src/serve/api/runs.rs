@@ -62,7 +62,8 @@ fn search(
     is_gone: &dyn Fn() -> bool,
 ) -> anyhow::Result<Map<String, Value>> {
     let directory = Directory::open(layout, None)?;
-    let (mut lines, mut positions, mut position, mut truncated) = (Vec::new(), Vec::new(), 0_u64, false);
+    let (mut lines, mut positions, mut truncated) = (Vec::new(), Vec::new(), false);
+    let mut position = directory.first_position();
     for source in directory.rounds(0)? {
         let source = source?;
         // What is not sealed has no position yet.
