@@ -177,8 +177,8 @@ pub fn begin_anew(
 fn cut(layout: &Layout, before: Before) -> Result<Option<Cut>, KeepError> {
     let mut rounds = Rounds::open(&layout.files, &layout.tape())?;
     let mut known = Known::of(rounds.horizon().map(|horizon| &**horizon));
-    let (mut pruned, mut after): (HashMap<Arc<str>, Vec<Range>>, HashSet<Arc<str>>) = Default::default();
-    let (mut last, mut passed): (Option<(Seam, String)>, bool) = (None, false);
+    let mut pruned: HashMap<Arc<str>, Vec<Range>> = HashMap::new();
+    let (mut after, mut last, mut passed) = (HashSet::new(), None, false);
     while let Some(round) = rounds.next() {
         let round = round?;
         passed |= !match before {

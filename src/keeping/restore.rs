@@ -14,6 +14,7 @@ use super::{
 use crate::{
     files::{Files, Kind},
     layout::Layout,
+    store::DurableMark,
     streams::{Compression, copies::SealedExtent, links},
     tape::journal::Rounds,
 };
@@ -220,6 +221,9 @@ fn appear(stage: &Path, layout: &Layout, manifest: &Manifest) -> Result<(), Keep
             files.sync_dir(&path).map_err(failed("sync", &path))?;
         }
     }
+    // All of it is synced: what does not hold from now on was damaged, and is not what a power cut took.
+    let noted = stage.join(layout.durable().file_name().unwrap_or_default());
+    DurableMark::new(files.clone(), noted.clone()).note(manifest.position).map_err(failed("write", &noted))?;
     files.sync_dir(stage).map_err(failed("sync", stage))?;
     let own = layout.own();
     files.rename(stage, &own).map_err(failed("make", &own))?;

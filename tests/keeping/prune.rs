@@ -11,7 +11,7 @@ use runtape::{
         restore,
     },
     layout::Layout,
-    replay::{begin, replay},
+    replay::{audit::audit, begin, replay},
     tape::{Directory, Until, verify},
 };
 
@@ -64,6 +64,10 @@ fn what_followed_from_pruned_history_stays() {
         assert_eq!((told.position, told.rounds), (report.position, report.rounds));
         assert_eq!(found.lines + report.lines, want.position);
         assert!(told.decisions > 5 && found.findings.is_empty(), "{found:?}");
+        let directory = Directory::open(Layout::new(events.path()), None).expect("a directory");
+        let audit = audit(&directory, REGISTRY).expect("a history that can be folded");
+        let (judged, unjudged) = (audit.same, audit.unjudged.iter().map(|other| other.decisions).sum::<u64>());
+        assert_eq!((judged + unjudged + told.decisions, &audit.findings[..]), (found.decisions, &[][..]), "{audit:?}");
         if before == SOME {
             let again = pruned(&events, ALL);
             assert_eq!(again.lines + report.lines, want.position);
