@@ -9,6 +9,7 @@ use super::{
     KeepError, copy, failed,
     holdings::{History, Holding, no_tape},
     manifest::{FORMAT, Manifest, OwnFile, StreamFile, UNFINISHED},
+    said,
 };
 use crate::{
     event::{Nanos, time},
@@ -139,7 +140,11 @@ impl Work<'_> {
         // A snapshot is only written once the lines and decisions on the way to it are: taken first, it stands on what is
         // taken after it.
         let mut files = self.snapshots()?;
+        let said = said::said(self.layout);
         let history = self.history()?;
+        if !said::is_sealed(&said, &history.holdings) {
+            files.retain(|file| !said::is_of_speaker(&file.path));
+        }
         let mut streams = Vec::new();
         for holding in &history.holdings {
             streams.push(self.stream(holding)?);

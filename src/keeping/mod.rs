@@ -15,6 +15,8 @@ pub mod manifest;
 pub mod prune;
 /// A backup made an events directory again.
 pub mod restore;
+/// What consumers appended to streams of their own.
+mod said;
 
 use std::{io, path::PathBuf};
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{
     horizon::{HORIZON_FORMAT, Horizon},
-    round::{GENESIS, Round},
+    round::{FORMAT, GENESIS, Round},
 };
 use crate::files::{File, Files, How, Reading};
 
@@ -169,7 +169,7 @@ impl Rounds {
             what,
         };
         let format = format_of(line);
-        if format > HORIZON_FORMAT {
+        if format > FORMAT {
             return Err(TapeError::Newer { path: self.path.clone(), format });
         }
         let round: Round = serde_json::from_slice(line).map_err(|e| damaged(format!("not a round: {e}")))?;
@@ -185,7 +185,7 @@ impl Rounds {
                 round.round, round.first, self.next_round, self.next_position
             )));
         }
-        if round.first.checked_add(round.count).is_none() {
+        if round.first.checked_add(round.count).is_none() || round.round == u64::MAX {
             return Err(damaged(format!("it says {} lines from position {}", round.count, round.first)));
         }
         if let Some(extent) = round.extents.iter().find(|extent| extent.from >= extent.to) {

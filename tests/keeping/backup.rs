@@ -83,6 +83,25 @@ fn a_restored_directory_is_the_same_and_goes_on() {
 }
 
 #[test]
+fn what_a_consumer_said_and_nobody_sealed_yet_is_said_again_after_a_restore() {
+    let speakers = || REGISTRY.iter().filter_map(|registration| Some((registration.name, registration.stream?.0)));
+    let (name, stream) = speakers().next().expect("a consumer with a stream of its own");
+    let kept = |events: &Events| {
+        let place = Events::new();
+        let to = place.path().join("backup");
+        backed_up(events.path(), &to);
+        let kept = listing(&to.join("snapshots"));
+        let of = |path: &Path| path.to_string_lossy().contains(&format!("/{name}-"));
+        (kept.len(), kept.iter().filter(|(path, _)| of(path)).count())
+    };
+    let events = some_history();
+    let (all, its) = kept(&events);
+    assert!(its > 0, "{all}");
+    events.append(stream, "{\"agent\":\"unsealed\"}\n");
+    assert_eq!(kept(&events), (all - its, 0), "no snapshot of {name} stands past what it said");
+}
+
+#[test]
 fn a_directory_is_restored_in_its_own_place_where_inodes_are_given_again() {
     let (events, place) = (some_history(), Events::new());
     let want = fold(events.path());
