@@ -88,11 +88,6 @@ impl Intake {
         }
     }
 
-    /// The same, under one policy whatever policy lines say.
-    pub fn fixed(policy: Arc<InForce>) -> Intake {
-        Intake { fixed: true, ..Intake::new(policy) }
-    }
-
     /// From here on under one policy, whatever policy lines say or said.
     pub fn fix(&mut self, policy: Arc<InForce>) {
         (self.policy, self.base, self.fixed) = (policy.clone(), policy, true);
