@@ -1,20 +1,7 @@
-//! Parses arguments, calls the command, turns a failure into an exit code.
+//! Hands over what was typed, and exits as it is told.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use runtape::cli::{self, Cli};
-
 fn main() -> ExitCode {
-    match cli::run(Cli::parse()) {
-        Ok(found) => ExitCode::from(found.code()),
-        Err(error) => {
-            if cli::is_broken_pipe(&error) {
-                return ExitCode::SUCCESS;
-            }
-            eprintln!("runtape: {error:#}");
-            ExitCode::from(cli::exit_code(&error))
-        }
-    }
+    ExitCode::from(runtape::cli::main(std::env::args_os().collect()))
 }

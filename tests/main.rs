@@ -44,6 +44,8 @@ mod limits;
 mod live;
 /// Alerts, their routes and what to do when one fires.
 mod ops;
+/// The command line as programs use it.
+mod programs;
 /// The pages as Prometheus and its tools read them.
 mod prometheus;
 /// Signals and prices to realized profit.
@@ -58,3 +60,5 @@ mod support;
 mod tailing;
 /// A server whose words are kept.
 mod talk;
+/// The fleet on a terminal.
+mod top;

@@ -33,8 +33,7 @@ impl Agent {
         let mut desk = self.way.open()?;
         let state = desk.state()?;
         desk::known_agent(&state, &self.name)?;
-        let filter =
-            Filter { subject: Some(self.name.clone()), subject_kind: Some("agent".to_owned()), ..Filter::default() };
+        let filter = Filter::of_agent(&self.name);
         let last = if self.lines == 0 { Vec::new() } else { desk.newest(&filter, self.lines)? };
         let mut out = reading::stdout();
         if self.output == Output::Text {
@@ -59,7 +58,7 @@ impl Agent {
 }
 
 /// All that is known of an agent, in words.
-fn page(name: &str, state: &State, policy: &Policy, last: &[Value]) -> String {
+pub fn page(name: &str, state: &State, policy: &Policy, last: &[Value]) -> String {
     let row = &state["agents"][name];
     let mut lines = vec![
         format!("{} at position {}", human::visible(name), state["position"]),

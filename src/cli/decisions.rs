@@ -6,7 +6,7 @@ use std::{
 use clap::Args;
 use serde_json::Value;
 
-use super::{Found, Output, Usage, desk::Way, figures, reading};
+use super::{Found, Output, Usage, desk::Way, figures, reading, suggest};
 use crate::{consumers::REGISTRY, render::human, store::decisions::Filter};
 
 #[derive(Debug, Args)]
@@ -45,7 +45,7 @@ impl Decisions {
             && !REGISTRY.iter().any(|registration| registration.name == consumer)
         {
             let known: Vec<&str> = REGISTRY.iter().map(|registration| registration.name).collect();
-            return Err(Usage(format!("there is no consumer {consumer:?}: there are {}", known.join(", "))).into());
+            return Err(suggest::unknown("consumer", consumer, &known).into());
         }
         if self.follow && self.output == Output::Json {
             return Err(Usage("--follow never ends, and so no JSON document does: want -o jsonl".to_owned()).into());

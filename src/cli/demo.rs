@@ -89,6 +89,8 @@ fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
     println!("  the lines  tail -f {}/runs.jsonl", dir.display());
     println!("  who may trade, and why");
     println!("             runtape agents --events {}", dir.display());
+    println!("  the fleet, live");
+    println!("             runtape top --events {}", dir.display());
     println!("  what was decided, as it happens");
     println!("             runtape decisions -f --events {}", dir.display());
     println!("  stop all   runtape pause --fleet --events {}", dir.display());

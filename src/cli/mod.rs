@@ -1,9 +1,9 @@
 //! Floor 11: one file per command. A command returns what it found, or an error; `main` turns either into an exit code:
 //! 0 fine, 1 found something, 2 usage, 3 could not do it.
 
-use std::{io, path::PathBuf};
+use std::{ffi::OsString, io, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::{
     event::Action,
@@ -36,6 +36,8 @@ mod demo;
 mod desk;
 /// Disasters on a simulated disk.
 mod drill;
+/// Failures as programs read them.
+mod failure;
 /// Figures of a state as text.
 mod figures;
 /// Records of other programs to a stream.
@@ -64,15 +66,21 @@ mod serve;
 mod simulate;
 /// What needs a person, the most urgent first.
 mod status;
+/// What a mistyped word was meant to be.
+mod suggest;
 /// Lines in tape order.
 mod tail;
+/// The fleet, live on a terminal.
+pub mod top;
 /// Is the history intact?
 mod verify;
 
 /// Flight recorder and circuit breaker of a fleet of trading agents.
 #[derive(Debug, Parser)]
 #[command(name = "runtape", version, max_term_width = 110, infer_subcommands = false)]
-#[command(after_help = "Start with `runtape demo`. Exit codes: 0 fine, 1 found something, 2 usage, 3 could not do it.")]
+#[command(
+    after_help = "Start with `runtape demo`. Exit codes: 0 fine, 1 found something, 2 usage, 3 could not do it. LLMFORMAT=1: JSON throughout."
+)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -96,6 +104,8 @@ enum Command {
     Replay(replay::Replay),
     /// Say whether everything is fine, and if not, what to do first; exit 1 when something needs a person
     Status(status::Status),
+    /// Watch the fleet on the terminal: who may trade and why, money, lag, decisions
+    Top(top::TopCommand),
     /// List all agents: who may trade, at what size, and why
     Agents(agents::Agents),
     /// Show all that is known of one agent
@@ -198,7 +208,7 @@ pub struct Usage(String);
 ///
 /// # Errors
 /// It could not be done; see [`exit_code`].
-pub fn run(cli: Cli) -> anyhow::Result<Found> {
+fn run(cli: Cli) -> anyhow::Result<Found> {
     match cli.command {
         Command::Serve(command) => command.run(),
         Command::Demo(command) => command.run(),
@@ -208,6 +218,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Tail(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Status(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Agents(command) => command.run(),
         Command::Agent(command) => command.run(),
         Command::Decisions(command) => command.run(),
@@ -234,8 +245,40 @@ pub fn run(cli: Cli) -> anyhow::Result<Found> {
     }
 }
 
+/// Does what was typed, tells of a failure on standard error, and says with which code to exit.
+pub fn main(args: Vec<OsString>) -> u8 {
+    let json = failure::wants_json(&args);
+    let command = Cli::command();
+    let command = if failure::machine() { failure::speaking_json(command) } else { command };
+    let parsed = command.try_get_matches_from(args).and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => {
+            match failure::of_words(&error).filter(|_| json) {
+                Some(told) => eprintln!("{told}"),
+                // There is nobody to tell when this fails.
+                None => drop(error.print()),
+            }
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    match run(cli) {
+        Ok(found) => found.code(),
+        Err(error) if is_broken_pipe(&error) => 0,
+        Err(error) => {
+            let code = exit_code(&error);
+            if json {
+                eprintln!("{}", failure::json(&error, code));
+            } else {
+                eprintln!("runtape: {error:#}");
+            }
+            code
+        }
+    }
+}
+
 /// 2 when what was typed is wrong, 3 when it could not be done.
-pub fn exit_code(error: &anyhow::Error) -> u8 {
+fn exit_code(error: &anyhow::Error) -> u8 {
     if let Some(desk) = error.downcast_ref::<desk::DeskError>() {
         return desk.exit_code();
     }
@@ -256,7 +299,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Whether the reader of our output went away, which is no failure.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |e: &io::Error| e.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(broken))
 }

@@ -3,7 +3,7 @@ use std::io::Write;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Found, Usage, reading};
+use super::{Found, reading, suggest};
 use crate::event::schema::schemas;
 
 #[derive(Debug, Args)]
@@ -21,9 +21,7 @@ impl Schema {
             None => serde_json::to_writer_pretty(&mut out, &all)?,
             Some(kind) => {
                 let known: Vec<&str> = all.keys().map(String::as_str).collect();
-                let schema = all
-                    .get(&kind)
-                    .ok_or_else(|| Usage(format!("there is no schema {kind:?}: there are {}", known.join(", "))))?;
+                let schema = all.get(&kind).ok_or_else(|| suggest::unknown("schema", &kind, &known))?;
                 serde_json::to_writer_pretty(&mut out, schema)?;
             }
         }

@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::{Usage, desk::State};
+use super::{Usage, desk::State, suggest};
 
 /// What agents can be selected by.
 pub const KEYS: [&str; 5] = ["gate", "verdict", "strategy", "quarantined", "policy"];
@@ -20,7 +20,7 @@ impl Condition {
     /// A key there is not, or a value it cannot have.
     pub fn new(key: &str, value: &str) -> Result<Condition, Usage> {
         let Some(known) = KEYS.into_iter().find(|known| *known == key) else {
-            return Err(Usage(format!("--where {key}={value}: there is no key {key:?}; want {}", KEYS.join(", "))));
+            return Err(suggest::unknown("key of --where", key, &KEYS));
         };
         let allowed: &[&str] = match known {
             "gate" => &["candidate", "promoted", "killed"],
@@ -117,7 +117,8 @@ mod tests {
     fn conditions_that_are_none_say_what_they_want() {
         for (text, want) in [
             ("gate", "no KEY=VALUE"),
-            ("colour=red", "there is no key \"colour\"; want gate, verdict, strategy, quarantined, policy"),
+            ("colour=red", "there is no key of --where colour: there are gate, verdict, strategy, quarantined, policy"),
+            ("gaet=killed", "did you mean gate?"),
             ("gate=dead", "want candidate or promoted or killed"),
             ("quarantined=yes", "want true or false"),
             ("policy=b3:0123", "at least 8 digits"),

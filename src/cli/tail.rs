@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::{Events, Found, Output, Usage, reading};
+use super::{Events, Found, Output, reading, suggest};
 use crate::{
     clock::Clock,
     event::{Kind, Line, Malformed, Stamp, time},
@@ -53,7 +53,7 @@ impl Tail {
             && !MORE_KINDS.contains(&kind.as_str())
         {
             let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).chain(MORE_KINDS).collect();
-            return Err(Usage(format!("there is no kind {kind:?}: there are {}", known.join(", "))).into());
+            return Err(suggest::unknown("kind", kind, &known).into());
         }
         let mut watch = Watch::new(&self.events.layout().dir).context("cannot watch the directory")?;
         let mut out = reading::stdout();

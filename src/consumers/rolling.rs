@@ -105,6 +105,14 @@ impl Consumer for Rolling {
         });
         out.insert("latency_ms".to_owned(), row);
     }
+
+    fn recent(&self, subject: Subject, count: usize, out: &mut Row) {
+        let Some(windows) = self.subjects.get(subject) else { return };
+        let pnl: Vec<f64> = windows.pnl.values().skip(windows.pnl.len().saturating_sub(count)).collect();
+        let latency = windows.latency_ms.iter().skip(windows.latency_ms.len().saturating_sub(count));
+        let latency: Vec<f64> = latency.copied().collect();
+        out.insert("recent".to_owned(), json!({ "pnl_bps": pnl, "latency_ms": latency }));
+    }
 }
 
 impl Windows {

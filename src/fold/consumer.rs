@@ -158,6 +158,9 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// The JSON fields of a subject.
     fn row(&self, _subject: Subject, _out: &mut Row) {}
 
+    /// The newest entries of its windows for a subject, so many at most, oldest first: what a small chart draws.
+    fn recent(&self, _subject: Subject, _count: usize, _out: &mut Row) {}
+
     /// The JSON fields of the fleet that name its members; further ones may come from [`Self::row`].
     fn fleet(&self, _subjects: &Subjects, _out: &mut Row) {}
 

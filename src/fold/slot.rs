@@ -76,6 +76,8 @@ pub trait Slot: Send {
 
     fn samples(&self, subject: Subject, out: &mut Samples);
     fn row(&self, subject: Subject, out: &mut Row);
+    /// The newest entries of its windows for a subject, oldest first.
+    fn recent(&self, subject: Subject, count: usize, out: &mut Row);
     /// The JSON fields of the fleet that name its members.
     fn fleet(&self, out: &mut Row);
     fn loads(&self, limits: &Limits) -> Vec<Load>;
@@ -181,6 +183,10 @@ impl<C: Consumer> Slot for Held<C> {
 
     fn row(&self, subject: Subject, out: &mut Row) {
         self.consumer.row(subject, out);
+    }
+
+    fn recent(&self, subject: Subject, count: usize, out: &mut Row) {
+        self.consumer.recent(subject, count, out);
     }
 
     fn fleet(&self, out: &mut Row) {

@@ -15,6 +15,8 @@ use crate::{
 pub enum Of {
     /// Everybody's, and what is said of the whole.
     All,
+    /// The same, each with so many of its newest entries.
+    Lately(usize),
     /// Every agent's, and the fleet's.
     Agents,
     /// Those of one subject by kind (`agent`, `strategy`, `fleet`) and name, and the fleet's. It costs the same however
@@ -45,7 +47,7 @@ impl Live {
     /// The rows of one subject or of all, as `replay -o json` shows them. Everything appended before the call is in
     /// them. Waits two seconds at most for those who do not answer.
     pub fn rows(&self, of: Of) -> StateNow {
-        let everything = matches!(of, Of::All | Of::Agents);
+        let everything = matches!(of, Of::All | Of::Lately(_) | Of::Agents);
         let look = if everything { self.look_at_intake() } else { self.glance_at_intake() };
         let mut now = StateNow::default();
         if look.is_none() || !self.status().caught_up.load(Ordering::Acquire) {
@@ -54,6 +56,7 @@ impl Live {
         let now_there = look.as_ref().and_then(|look| look.now);
         let asked = match of {
             Of::All => Asked::All(now_there),
+            Of::Lately(count) => Asked::Lately(now_there, count),
             Of::Agents => Asked::Agents,
             Of::One(kind, name) => {
                 let found = self.names.find(kind, &name).filter(|subject| *subject != Subject::Fleet);

@@ -47,6 +47,8 @@ impl Head {
 pub enum Asked {
     /// Every subject, and what is said of the whole at a time.
     All(Option<Nanos>),
+    /// The same, each with so many of its newest entries.
+    Lately(Option<Nanos>, usize),
     /// Every agent, and the fleet.
     Agents,
     /// These, as far as they are known.
@@ -66,7 +68,7 @@ impl Part {
         let known = slot.subjects();
         let agent = |subject: &Subject| matches!(subject, Subject::Agent(_));
         let subjects: Vec<Subject> = match asked {
-            Asked::All(_) => known.all().chain([Subject::Fleet]).collect(),
+            Asked::All(_) | Asked::Lately(..) => known.all().chain([Subject::Fleet]).collect(),
             Asked::Agents => known.all().filter(agent).chain([Subject::Fleet]).collect(),
             Asked::These(subjects) => subjects.iter().copied().filter(|subject| known.knows(*subject)).collect(),
         };
@@ -74,13 +76,16 @@ impl Part {
             let mut row = Row::new();
             slot.row(subject, &mut row);
             // It takes all members to say it: not for a question about one of them.
-            if subject == Subject::Fleet && matches!(asked, Asked::All(_)) {
+            if subject == Subject::Fleet && matches!(asked, Asked::All(_) | Asked::Lately(..)) {
                 slot.fleet(&mut row);
+            }
+            if let Asked::Lately(_, count) = asked {
+                slot.recent(subject, *count, &mut row);
             }
             (!row.is_empty()).then_some((subject, row))
         };
         let summary = match asked {
-            Asked::All(now) => slot.summary(*now),
+            Asked::All(now) | Asked::Lately(now, _) => slot.summary(*now),
             _ => None,
         };
         Part { rows: subjects.into_iter().filter_map(row).collect(), summary }

@@ -7,7 +7,7 @@ use std::{
 use serde_json::{Map, Value, json};
 use ureq::{Agent, Body, http::Response};
 
-use super::{Answer, Desk, DeskError, InForceNow, Order, State, Whom};
+use super::{Answer, Asking, Desk, DeskError, InForceNow, Look, Order, State, Whom};
 use crate::{cli::Usage, policy::Policy, store::decisions::Filter};
 
 const CONNECT: Duration = Duration::from_secs(5);
@@ -201,6 +201,17 @@ impl Desk for Client {
 
     fn health(&mut self) -> anyhow::Result<Option<Value>> {
         Ok(Some(self.get("/api/v1/status", &[])?))
+    }
+
+    fn look(&mut self, asking: &Asking) -> anyhow::Result<Option<Look>> {
+        let health = self.health()?;
+        let state = self.get("/api/v1/state", &[("recent", &asking.recent.to_string())])?;
+        let about = match &asking.about {
+            None => Vec::new(),
+            Some(name) => self.newest(&Filter::of_agent(name), asking.lines)?,
+        };
+        let decisions = self.newest(&Filter::default(), asking.decisions)?;
+        Ok(Some(Look { state, policy: self.policy()?, health, decisions, about }))
     }
 
     fn newest(&mut self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Value>> {

@@ -1,13 +1,16 @@
 use std::{
     collections::{BTreeMap, VecDeque},
-    io, thread,
-    time::Duration,
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    thread,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context, anyhow};
 use serde_json::{Map, Value, json};
 
-use super::{Answer, Desk, InForceNow, Order, State};
+use super::{Answer, Asking, Desk, InForceNow, Look, Order, State};
 use crate::{
     cli::{
         Events,
@@ -28,7 +31,7 @@ use crate::{
         decisions::{self, Filter, Source},
     },
     streams::Appender,
-    tape::Until,
+    tape::{Directory, Until},
 };
 
 /// Between two looks at the decisions files.
@@ -39,7 +42,12 @@ const PAGE: usize = 1000;
 pub struct Local {
     events: Events,
     clock: Clock,
+    /// What was looked at last, and how the files were then.
+    looked: Option<(Asking, Vec<Sight>)>,
 }
+
+/// Name, length and time of a file: where these are as they were, so is what is in it.
+type Sight = (PathBuf, u64, Option<SystemTime>);
 
 /// An appended line on the tape.
 struct Stands {
@@ -51,7 +59,7 @@ struct Stands {
 
 impl Local {
     pub fn new(events: Events) -> Local {
-        Local { events, clock: Clock::system() }
+        Local { events, clock: Clock::system(), looked: None }
     }
 
     fn fold(
@@ -108,6 +116,58 @@ impl Local {
         offsets.iter().map(|offset| stands.remove(offset).ok_or_else(lost)).collect()
     }
 
+    /// The streams and the tape as they lie there.
+    fn sights(&self) -> io::Result<Vec<Sight>> {
+        let layout = self.events.layout();
+        let mut sights = Vec::new();
+        for entry in fs::read_dir(&layout.dir)? {
+            let entry = entry?;
+            let meta = entry.metadata()?;
+            if meta.is_file() {
+                sights.push((entry.path(), meta.len(), meta.modified().ok()));
+            }
+        }
+        if let Ok(meta) = fs::metadata(layout.tape()) {
+            sights.push((layout.tape(), meta.len(), meta.modified().ok()));
+        }
+        sights.sort();
+        Ok(sights)
+    }
+
+    /// Folds the directory without a word to the terminal, and keeps the last decisions.
+    fn see(&self, asking: &Asking) -> anyhow::Result<Look> {
+        let directory = Directory::open(self.events.layout(), Some(self.clock.now()))?;
+        if let Some(problem) = directory.problems.first() {
+            anyhow::bail!("cannot follow {}: {}", problem.path.display(), problem.what);
+        }
+        let own = asking.about.as_deref().map(Filter::of_agent);
+        let (mut last, mut about) = (VecDeque::new(), VecDeque::new());
+        let keep = |list: &mut VecDeque<DecisionLine>, line: DecisionLine, most: usize| {
+            list.push_back(line);
+            list.drain(..list.len().saturating_sub(most));
+        };
+        let intake = Intake::new(Arc::default());
+        let replayed = replay_through(&directory, REGISTRY, intake, Until::End, 1, |_, emitted| {
+            // Of a batch only the end can matter for the list of all.
+            let first = emitted.len().saturating_sub(asking.decisions);
+            for emitted in &emitted[first..] {
+                keep(&mut last, emitted.line(), asking.decisions);
+            }
+            if let Some(filter) = &own {
+                for line in emitted.iter().map(Emitted::line).filter(|line| passes(filter, line)) {
+                    keep(&mut about, line, asking.lines);
+                }
+            }
+        })?;
+        let in_force = replayed.intake.policy();
+        let policy = InForceNow { hash: in_force.hash.clone(), policy: in_force.policy.clone() };
+        let values =
+            |list: VecDeque<DecisionLine>| list.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>();
+        let (decisions, about) = (values(last)?, values(about)?);
+        let state = state_of(&replayed, &Asked::Lately(replayed.intake.now(), asking.recent));
+        Ok(Look { state, policy, health: None, decisions, about })
+    }
+
     fn mint<'a>(&self, event_id: &'a str) -> Mint<'a> {
         Mint { event_id, ts: self.clock.now() }
     }
@@ -137,6 +197,12 @@ impl Stands {
     }
 }
 
+/// What a replay shows.
+fn state_of(replayed: &Replayed, asked: &Asked) -> State {
+    let parts = replayed.engine.slots().iter().map(|slot| Part::of(slot.as_ref(), asked)).collect();
+    state::State::new(Head::of(&replayed.intake), parts, asked, replayed.intake.subjects()).json().into()
+}
+
 /// Whether a decision passes a filter.
 fn passes(filter: &Filter, line: &DecisionLine) -> bool {
     let is = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|wanted| wanted == has);
@@ -150,11 +216,20 @@ fn passes(filter: &Filter, line: &DecisionLine) -> bool {
 
 impl Desk for Local {
     fn state(&mut self) -> anyhow::Result<State> {
-        let Replayed { engine, intake, .. } = self.fold(REGISTRY, false, |_, _| {})?;
-        let asked = Asked::All(intake.now());
-        let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
-        let state = state::State::new(Head::of(&intake), parts, &asked, intake.subjects());
-        Ok(state.json().into())
+        let replayed = self.fold(REGISTRY, false, |_, _| {})?;
+        Ok(state_of(&replayed, &Asked::All(replayed.intake.now())))
+    }
+
+    fn look(&mut self, asking: &Asking) -> anyhow::Result<Option<Look>> {
+        // Seen before it is read: what comes meanwhile is a change.
+        let sights = self.sights()?;
+        let known = (asking.clone(), sights);
+        if self.looked.as_ref() == Some(&known) {
+            return Ok(None);
+        }
+        let look = self.see(asking)?;
+        self.looked = Some(known);
+        Ok(Some(look))
     }
 
     fn policy(&mut self) -> anyhow::Result<InForceNow> {

@@ -12,13 +12,13 @@ use std::{
     collections::BTreeSet,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Events, Usage};
+use super::{Events, Usage, suggest};
 use crate::{
     event::{Action, control::About},
     policy::Policy,
@@ -109,16 +109,41 @@ impl Answer {
     }
 }
 
+/// What is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asking {
+    /// Newest entries of the windows, with each row.
+    pub recent: usize,
+    /// Newest decisions, whoever they are about.
+    pub decisions: usize,
+    /// An agent whose own newest decisions are wanted too, and how many.
+    pub about: Option<String>,
+    pub lines: usize,
+}
+
+/// All that a command or a screen shows of a fleet, at one moment.
+pub struct Look {
+    pub state: State,
+    pub policy: InForceNow,
+    /// What a server says of itself; none where none runs.
+    pub health: Option<Value>,
+    /// Oldest first.
+    pub decisions: Vec<Value>,
+    pub about: Vec<Value>,
+}
+
 /// The state as `replay -o json` prints it.
 pub type State = Value;
 
 /// What a command asks of the fleet's book-keeping.
-pub trait Desk {
+pub trait Desk: Send {
     /// Every row, as `replay -o json` shows them.
     fn state(&mut self) -> anyhow::Result<State>;
     fn policy(&mut self) -> anyhow::Result<InForceNow>;
     /// What a server says of itself; none where none runs.
     fn health(&mut self) -> anyhow::Result<Option<Value>>;
+    /// All of it at once; none where nothing changed since the same was asked last.
+    fn look(&mut self, asking: &Asking) -> anyhow::Result<Option<Look>>;
     /// The newest decisions that pass the filter, oldest first.
     fn newest(&mut self, filter: &Filter, limit: usize) -> anyhow::Result<Vec<Value>>;
     /// Decisions from now on, until `each` fails.
@@ -159,6 +184,11 @@ impl DeskError {
 }
 
 impl Way {
+    /// A directory, and the server that holds it if there is one.
+    pub fn to(dir: &Path) -> Way {
+        Way { events: Events { events: dir.to_owned() }, server: None, token_file: None }
+    }
+
     /// The desk: the server that was named, else the one that holds the directory, else the directory.
     ///
     /// # Errors
@@ -235,13 +265,10 @@ fn known(state: &State, rows: &str, kind: &str, name: &str) -> Result<(), Usage>
         return Ok(());
     }
     let shown = crate::render::human::visible(name);
-    let near = names.iter().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
-    let hint = match near {
-        Some((far, near)) if far <= 2 + name.chars().count() / 3 => {
-            format!("did you mean {}?", crate::render::human::visible(near))
-        }
-        _ if names.is_empty() => format!("there is no {kind} yet"),
-        _ => "`runtape agents` lists those there are".to_owned(),
+    let hint = match suggest::near(name, names.iter().copied()) {
+        Some(near) => format!("did you mean {}?", crate::render::human::visible(near)),
+        None if names.is_empty() => format!("there is no {kind} yet"),
+        None => "`runtape agents` lists those there are".to_owned(),
     };
     Err(Usage(format!("there is no {kind} {shown}: {hint}")))
 }

@@ -3,7 +3,7 @@
 /// Where a policy leaves agents no way forward.
 mod corners;
 /// What is wrong, the most urgent first.
-mod problems;
+pub mod problems;
 
 use std::io::Write;
 
@@ -12,16 +12,19 @@ use serde_json::{Value, json};
 
 use self::problems::Problem;
 use super::{
-    Found, Output,
+    Found, Output, decisions,
     desk::{DeskError, InForceNow, State, Way},
     figures, reading,
 };
-use crate::render::human;
+use crate::{render::human, store::decisions::Filter};
 
 #[derive(Debug, Args)]
 pub struct Status {
     #[command(flatten)]
     way: Way,
+    /// The last decisions too, with their times
+    #[arg(long, value_name = "DECISIONS", default_value_t = 0, hide_default_value = true)]
+    history: usize,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -35,9 +38,10 @@ impl Status {
         };
         let looked = desk.health().and_then(|health| {
             let state = desk.state().or_else(|error| without_rows(health.as_ref(), error))?;
-            Ok((health, state, desk.policy()?))
+            let last = if self.history == 0 { Vec::new() } else { desk.newest(&Filter::default(), self.history)? };
+            Ok((health, state, desk.policy()?, last))
         });
-        let (health, state, policy) = match looked {
+        let (health, state, policy, last) = match looked {
             Ok(looked) => looked,
             Err(error) => return self.unreachable(error),
         };
@@ -49,7 +53,7 @@ impl Status {
             )
         }));
         let corners = corners::all(&state, &policy.policy);
-        let report = json!({
+        let mut report = json!({
             "fine": problems.is_empty() && corners.is_empty(),
             "problems": problems,
             "corners": corners,
@@ -62,7 +66,12 @@ impl Status {
             "lines": state["lines"],
             "waiting": state["waiting"],
         });
-        self.print(&report, &summary(health.as_ref(), &state, &policy))
+        let mut below = summary(health.as_ref(), &state, &policy);
+        if self.history > 0 {
+            below += &history(&last);
+            report["history"] = last.into();
+        }
+        self.print(&report, &below)
     }
 
     /// A server that does not answer is the first problem there is.
@@ -144,6 +153,15 @@ fn summary(health: Option<&Value>, state: &State, policy: &InForceNow) -> String
     )
 }
 
+/// What was decided last, and when, the oldest first.
+fn history(decisions: &[Value]) -> String {
+    let mut text = "\nlast decisions\n".to_owned();
+    for decision in decisions {
+        text += &format!("{:<20} {}\n", figures::moment(&decision["tape_time"]), decisions::line(decision));
+    }
+    if decisions.is_empty() { text + "none yet\n" } else { text }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +174,10 @@ mod tests {
         });
         assert_eq!(words(&report), "1. the fleet is paused: resume it\npolicy: a\\u{7} cannot recover\n");
         assert_eq!(words(&json!({ "problems": [], "corners": [] })), "everything is fine\n");
+        let killed = json!({ "tape_time": 1_772_375_400.25, "cause": 7, "consumer": "gates", "subject": "a",
+                             "verdict": "killed", "reason": { "rule": "error_rate" } });
+        let want = "\nlast decisions\n2026-03-01T14:30:00Z         7  gates        a                        killed       rule=\"error_rate\"\n";
+        assert_eq!(history(&[killed]), want);
+        assert_eq!(history(&[]), "\nlast decisions\nnone yet\n");
     }
 }

@@ -82,8 +82,9 @@ fn status_of(app: &App) -> Value {
 }
 
 /// GET /api/v1/state
-pub async fn state(app: App, _asked: Asked) -> Result<Response, ApiError> {
-    let mut state = app.rows(Of::All).await?;
+pub async fn state(app: App, asked: Asked) -> Result<Response, ApiError> {
+    let recent = Asked::number(&asked.query, "recent").filter(|count| *count > 0);
+    let mut state = app.rows(recent.map_or(Of::All, |count| Of::Lately(count as usize))).await?;
     complete(&state)?;
     hold(&mut state.json, &app.not_ready());
     Ok(json_response(StatusCode::OK, &state.json))

@@ -73,6 +73,12 @@ const GATE: Field = Field::may("gate", Name, "Only agents whose gate is in this 
 const VERDICT: Field = Field::may("verdict", Name, "Only agents with this verdict.");
 const STRATEGY: Field = Field::may("strategy", Name, "Only agents of this strategy.");
 
+const RECENT: Field = Field::may(
+    "recent",
+    Whole(0, 500),
+    "Each row with the `recent` entries of its windows, so many at most; 0 unless said.",
+);
+const STATE_QUERY: &[Field] = &[RECENT, WAIT];
 const AGENTS_QUERY: &[Field] = &[GATE, VERDICT, STRATEGY, WAIT];
 const DECISIONS_QUERY: &[Field] = &[
     Field::may("consumer", Name, "Only decisions of this consumer."),
@@ -149,9 +155,12 @@ pub static ROUTES: &[Route] = &[
         "Whether the recorder is to be relied on, and where it stands.",
         |app, asked| Box::pin(reads::status(app, asked)),
     ),
-    get("/api/v1/state", "state", "State", "Every number of the fold.", |app, asked| {
-        Box::pin(reads::state(app, asked))
-    }),
+    Route {
+        query: STATE_QUERY,
+        ..get("/api/v1/state", "state", "State", "Every number of the fold.", |app, asked| {
+            Box::pin(reads::state(app, asked))
+        })
+    },
     Route {
         query: AGENTS_QUERY,
         ..get("/api/v1/agents", "agents", "Agents", "The agents, all or some.", |app, asked| {

@@ -61,6 +61,14 @@ pub struct Filter {
     pub to: Option<u64>,
 }
 
+impl Filter {
+    /// Those about one agent.
+    pub fn of_agent(name: &str) -> Filter {
+        let (subject, subject_kind) = (Some(name.to_owned()), Some("agent".to_owned()));
+        Filter { subject, subject_kind, ..Filter::default() }
+    }
+}
+
 /// A decision with its place; the text is the line of the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
