@@ -3,13 +3,19 @@ use crate::render::human;
 
 /// The known name that whoever typed this one most likely meant.
 pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    within(2 + name.chars().count() / 3, name, known)
+}
+
+fn within<'a>(far: usize, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let nearest = known.into_iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-    nearest.filter(|(far, _)| *far <= 2 + name.chars().count() / 3).map(|(_, near)| near)
+    nearest.filter(|(distance, _)| *distance <= far).map(|(_, near)| near)
 }
 
 /// A word there is not, of a kind of which there are only so many.
 pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Usage {
-    let meant = near(name, known.iter().copied()).map_or(String::new(), |near| format!("did you mean {near}? "));
+    // Few short words: almost any is near to one of them.
+    let meant = within(1 + name.chars().count() / 4, name, known.iter().copied());
+    let meant = meant.map_or(String::new(), |near| format!("did you mean {near}? "));
     Usage(format!("there is no {kind} {}: {meant}there are {}", human::visible(name), known.join(", ")))
 }
 
