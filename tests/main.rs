@@ -20,6 +20,8 @@ mod damage;
 mod desk;
 /// The documentation, typed.
 mod docs;
+/// What is said of places that are not fit.
+mod doctor;
 /// Power cuts on a simulated disk.
 mod drill;
 /// Every fault of docs/faults.md.
@@ -52,6 +54,8 @@ mod prometheus;
 mod reconcile;
 /// Commands as recorded runs.
 mod run;
+/// What shells and readers of manuals are given.
+mod shell;
 /// A long run under everything at once.
 mod soak;
 /// Real processes, directories and requests.

@@ -96,6 +96,7 @@ RUNTAPE = [
     "What it takes",
     panel("timeseries", "Fold time p95", "Time to fold a batch of lines, by consumer.", "s", q("histogram_quantile(0.95, sum by (consumer, le) (rate(runtape_fold_seconds_bucket{R}[5m])))", "{{consumer}}")),
     panel("timeseries", "Scrape time p95", "Time to render a page of metrics.", "s", q("histogram_quantile(0.95, sum by (le) (rate(runtape_scrape_seconds_bucket{R}[5m])))", "scrape")),
+    panel("timeseries", "Disk free", "Share of the file system that is still free, by what it holds.", "percentunit", q("runtape_disk_free_bytes{R} / runtape_disk_bytes{R}", "{{holds}}"), max=1),
     panel("timeseries", "Agents and files", "How many agents and files are known.", "short", q("runtape_agents{R}", "agents"), q("runtape_files{R}", "files")),
 ]
 

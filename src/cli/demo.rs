@@ -81,6 +81,8 @@ impl Demo {
 
 fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
     let address = server.address();
+    // As it was typed: a program that was only built is not in the PATH.
+    let runtape = std::env::args().next().unwrap_or_else(|| "runtape".to_owned());
     println!("runtape demo: a simulated fleet writes {rate} lines a second into {}", dir.display());
     println!();
     println!("  metrics    curl -s http://{address}/metrics | grep agent_");
@@ -88,12 +90,12 @@ fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
     println!("             curl -s http://{address}/metrics | grep 'agent_quarantined.* 1'");
     println!("  the lines  tail -f {}/runs.jsonl", dir.display());
     println!("  who may trade, and why");
-    println!("             runtape agents --events {}", dir.display());
+    println!("             {runtape} agents --events {}", dir.display());
     println!("  the fleet, live");
-    println!("             runtape top --events {}", dir.display());
+    println!("             {runtape} top --events {}", dir.display());
     println!("  what was decided, as it happens");
-    println!("             runtape decisions -f --events {}", dir.display());
-    println!("  stop all   runtape pause --fleet --events {}", dir.display());
+    println!("             {runtape} decisions -f --events {}", dir.display());
+    println!("  stop all   {runtape} pause --fleet --events {}", dir.display());
     println!();
     println!("Ctrl-C ends it{}.", if dir.starts_with(std::env::temp_dir()) { " and removes everything" } else { "" });
 }

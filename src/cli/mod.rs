@@ -28,12 +28,16 @@ mod backup;
 mod budget;
 /// May this order be placed?
 mod check;
+/// What a shell completes.
+mod completions;
 /// What was decided, and goes on being decided.
 mod decisions;
 /// A simulated fleet, live, in a temporary directory.
 mod demo;
 /// One desk, through a server or in a directory.
 mod desk;
+/// Is the place fit for a recorder?
+mod doctor;
 /// Disasters on a simulated disk.
 mod drill;
 /// Failures as programs read them.
@@ -42,6 +46,8 @@ mod failure;
 mod figures;
 /// Records of other programs to a stream.
 mod import;
+/// The help as man pages.
+mod man;
 /// What operators order.
 mod order;
 /// Thresholds: shown, checked, compared.
@@ -146,6 +152,8 @@ enum Command {
     Archive(archive::Archive),
     /// Drop old history for good; what followed from it is kept
     Prune(prune::Prune),
+    /// Say whether directory, machine and configuration are fit, and what to do where they are not
+    Doctor(doctor::Doctor),
     /// Write streams of a believable simulated fleet
     Simulate(simulate::Simulate),
     /// Play disasters on a simulated disk, drawn from seeds, and check that nothing is lost
@@ -153,6 +161,10 @@ enum Command {
     Drill(drill::Drill),
     /// Print the JSON Schemas of the lines
     Schema(schema::Schema),
+    /// Print what makes a shell complete commands and options
+    Completions(completions::Completions),
+    /// Write the man pages
+    Man(man::Man),
 }
 
 /// Where the streams are.
@@ -239,9 +251,12 @@ fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Restore(command) => command.run(),
         Command::Archive(command) => command.run(),
         Command::Prune(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Drill(command) => command.run(),
         Command::Schema(command) => command.run(),
+        Command::Completions(command) => command.run(),
+        Command::Man(command) => command.run(),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, OFlags, flock},
+    fs::{FlockOperation, OFlags, flock, statvfs},
     io::Errno,
 };
 
@@ -16,6 +16,28 @@ use super::{About, Disk, File, FileId, How, Kind, Opened};
 /// What the kernel calls the file system.
 #[derive(Debug)]
 pub struct Machine;
+
+/// How much a file system of this machine holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    pub bytes: u64,
+    /// What may still be written by us; some systems keep a rest for the administrator.
+    pub free: u64,
+    /// Files there may be, and may still be; 0 and 0 where they are not counted.
+    pub files: u64,
+    pub free_files: u64,
+}
+
+/// The file system that holds a path.
+///
+/// # Errors
+/// There is no such path, or the system does not say.
+pub fn space(path: &Path) -> io::Result<Space> {
+    let about = statvfs(path)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(about.f_frsize);
+    let (bytes, free) = (bytes(about.f_blocks), bytes(about.f_bavail));
+    Ok(Space { bytes, free, files: about.f_files, free_files: about.f_favail })
+}
 
 impl Disk for Machine {
     fn open(&self, path: &Path, how: How) -> io::Result<File> {

@@ -17,6 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use machine::{Space, space};
 pub use reading::Reading;
 
 /// What the file system calls a file. A hard link of ours keeps the inode from being reused; where links are not

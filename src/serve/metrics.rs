@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     event::{Nanos, time},
+    files::Space,
     fold::lines::{Oddity, Outcome},
     live::{IntakeLook, Live, Look, Status},
     render::{
@@ -49,6 +50,7 @@ pub fn page(
     scrapes: Histogram<ScrapeSeconds>,
     refused: &Refused,
     room: &Room,
+    disks: &[(&'static str, Space)],
     (kept, format): (&Kept, Format),
 ) -> Vec<Arc<Vec<u8>>> {
     let intake = live.look_at_intake();
@@ -64,6 +66,7 @@ pub fn page(
     let mut pages = Vec::new();
     own(live.status(), intake.as_ref(), &looks, now, &mut pages);
     requests(scrapes, refused, &mut Own { pages: &mut pages });
+    space(disks, &mut Own { pages: &mut pages });
     limits(&room.loads(live, intake.as_ref(), &looks), &mut Own { pages: &mut pages });
     let mut last = Vec::new();
     render(format, &pages, &mut last);
@@ -155,6 +158,23 @@ fn requests(scrapes: Histogram<ScrapeSeconds>, refused: &Refused, own: &mut Own)
     own.family("requests_refused_total", MetricType::Counter, "Requests refused by reason.");
     for reason in Reason::ALL {
         own.value(&[("reason", reason.name())], refused.get(reason) as f64);
+    }
+}
+
+/// The file systems that are written to, by what they hold.
+fn space(disks: &[(&'static str, Space)], own: &mut Own) {
+    type Number = fn(&Space) -> u64;
+    let families: [(&str, &str, Number); 2] = [
+        ("disk_free_bytes", "Bytes that can still be written to the file system that holds something.", |disk| {
+            disk.free
+        }),
+        ("disk_bytes", "Bytes of the file system that holds something.", |disk| disk.bytes),
+    ];
+    for (name, help, number) in families {
+        own.family(name, MetricType::Gauge, help);
+        for (holds, disk) in disks {
+            own.value(&[("holds", holds)], number(disk) as f64);
+        }
     }
 }
 

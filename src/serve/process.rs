@@ -2,7 +2,18 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::view::Load;
+use crate::{
+    files::{Space, space},
+    layout::Layout,
+    view::Load,
+};
+
+/// The file systems a directory lies on, by what they hold: often one and the same. What the system does not say is left
+/// out.
+pub fn disks(layout: &Layout) -> Vec<(&'static str, Space)> {
+    let both = [("streams", layout.dir.clone()), ("tape", layout.own())];
+    both.into_iter().filter_map(|(holds, path)| Some((holds, space(&path).ok()?))).collect()
+}
 
 /// How far what the system gives this process is used: descriptors, and memory against what the control group or else the
 /// machine has. What the system does not say is left out.
@@ -36,6 +47,19 @@ fn kib(path: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_knows_the_disks_it_lies_on() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let layout = Layout::new(dir.path());
+        let holds = |layout: &Layout| disks(layout).into_iter().map(|(holds, _)| holds).collect::<Vec<_>>();
+        assert_eq!(holds(&layout), ["streams"], "there is no tape yet");
+        fs::create_dir(layout.own()).expect("a writable directory");
+        assert_eq!(holds(&layout), ["streams", "tape"]);
+        for (_, space) in disks(&layout) {
+            assert!(0 < space.free && space.free <= space.bytes && space.free_files <= space.files, "{space:?}");
+        }
+    }
 
     #[test]
     fn the_process_knows_what_it_uses() {

@@ -20,12 +20,13 @@ use tokio::time::timeout;
 use super::{
     api::{self, ApiError, PATIENCE, wait::Progress},
     guard::{Access, Refused},
-    metrics,
+    metrics, process,
     room::{Bound, Room},
     tokens::Scope,
 };
 use crate::{
     clock::{Clock, Stopwatch},
+    event::Nanos,
     fold::Registration,
     layout::Layout,
     live::{Live, Of},
@@ -49,6 +50,8 @@ pub struct Shared {
     pub progress: Progress,
     pub room: Arc<Room>,
     scrapes: Mutex<Histogram<metrics::ScrapeSeconds>>,
+    /// When the last page was asked for, and by whom.
+    pub scraped: Mutex<Option<(Nanos, String)>>,
     kept: metrics::Kept,
 }
 
@@ -94,6 +97,7 @@ impl App {
             progress,
             room: Arc::default(),
             scrapes: Mutex::default(),
+            scraped: Mutex::default(),
             kept: metrics::Kept::default(),
         }))
     }
@@ -136,6 +140,11 @@ impl App {
     /// Whether every consumer folded the line at a position.
     pub fn stands_past(&self, position: u64) -> bool {
         self.live.status().consumers.iter().all(|consumer| consumer.position.load(Ordering::Acquire) > position)
+    }
+
+    /// Pages of metrics that were given out.
+    pub fn scrapes(&self) -> u64 {
+        self.scrapes.lock().unwrap_or_else(PoisonError::into_inner).count()
     }
 
     /// The decisions files, in list order.
@@ -219,10 +228,16 @@ async fn index() -> &'static str {
     )
 }
 
+/// So much is kept of what somebody who asks says of himself.
+const AGENT_CHARS: usize = 100;
+
 async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let (format, gzip) = (Format::negotiate(accept), render::accepts_gzip(encodings));
+    let agent = headers.get(header::USER_AGENT).map_or("nobody", |value| value.to_str().unwrap_or("?"));
+    let by = agent.chars().take(AGENT_CHARS).collect();
+    *app.scraped.lock().unwrap_or_else(PoisonError::into_inner) = Some((app.clock.now(), by));
     let Ok(pieces) = tokio::task::spawn_blocking(move || page(&app, format, gzip)).await else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n").into_response();
     };
@@ -243,7 +258,8 @@ fn page(app: &App, format: Format, gzip: bool) -> Vec<Arc<Vec<u8>>> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let now = app.clock.now();
-    let mut pieces = metrics::page(&app.live, now, scrapes, &app.refused, &app.room, (&app.kept, format));
+    let disks = process::disks(&app.layout);
+    let mut pieces = metrics::page(&app.live, now, scrapes, &app.refused, &app.room, &disks, (&app.kept, format));
     if gzip {
         pieces = vec![Arc::new(render::gzip(pieces.iter().map(|piece| piece.as_slice())))];
     }

@@ -61,6 +61,7 @@ fn of_server(health: &Value, problems: &mut Vec<Problem>) {
         }
     }
     of_limits(&health["limits"], problems);
+    of_disks(&health["disks"], problems);
     if health["ready"] == false && problems.is_empty() {
         problems.push(Problem::new("the server is not ready", "wait until it has read its history"));
     }
@@ -88,6 +89,23 @@ fn of_limits(limits: &Value, problems: &mut Vec<Problem>) {
             let what = format!("{} of at most {} {what}", human::count(used), human::count(max));
             problems.push(Problem::new(what, *way_out));
         }
+    }
+}
+
+/// A disk with less than this share free will soon be full.
+const FREE_SHARE: f64 = 0.05;
+
+fn of_disks(disks: &Value, problems: &mut Vec<Problem>) {
+    let mut said = None;
+    for (holds, disk) in disks.as_object().into_iter().flatten() {
+        let (Some(free), Some(all)) = (disk["free_bytes"].as_u64(), disk["bytes"].as_u64()) else { continue };
+        // Both are mostly on the same disk.
+        if free as f64 >= FREE_SHARE * all as f64 || said.replace(all) == Some(all) {
+            continue;
+        }
+        let holds = human::visible(holds);
+        let what = format!("the disk that holds the {holds} has {} free of {}", human::bytes(free), human::bytes(all));
+        problems.push(Problem::new(what, "move other things off the disk, or give it more room"));
     }
 }
 
@@ -247,6 +265,7 @@ mod tests {
             "consumers": [ { "name": "gates", "up": true }, { "name": "runs", "up": false, "problem": "it failed" } ],
             "limits": { "agents": { "max": 1000, "used": 900 }, "streams": { "max": 1000, "used": 899 },
                         "dedupe_ids": { "max": 10, "used": 10 } },
+            "disks": { "streams": { "free_bytes": 49, "bytes": 1000 }, "tape": { "free_bytes": 50, "bytes": 1000 } },
         });
         let state = json!({
             "position": 1000, "waiting": 40, "lines": { "pnl": 41, "malformed": 50, "refused_control": 1 },
@@ -259,6 +278,7 @@ mod tests {
             "consumer gates is 900 lines behind",
             "consumer runs is down: it failed",
             "900 of at most 1,000 agents are known",
+            "the disk that holds the streams has 49 B free of 1000 B",
             "the budget of 2026-03-01 is exhausted: $0.05 left of $5.00",
             "the fleet is paused since position 9",
             "1 agent is killed (k)",

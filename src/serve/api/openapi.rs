@@ -125,7 +125,12 @@ const OBJECTS: &[(&str, &str, &str)] = &[
     (
         "Status",
         "Where the recorder stands.",
-        "version:text ready:flag problems:[text] position:count durable:count tape_time:number? policy:text consumers:[@Consumer] lines:counters waiting:count agents:count",
+        "version:text ready:flag problems:[text] position:count durable:count tape_time:number? policy:text consumers:[@Consumer] lines:counters waiting:count agents:count disks:rows scrapes:@Scrapes",
+    ),
+    (
+        "Scrapes",
+        "How often the metric page was read; when last, Unix seconds, and by whom.",
+        "count:count last:number? by:text?",
     ),
     ("Consumer", "One consumer.", "name:text up:flag position:count lag_lines:count lag_seconds:number problem:text?"),
     (

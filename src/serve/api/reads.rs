@@ -1,4 +1,7 @@
-use std::{io, sync::atomic::Ordering};
+use std::{
+    io,
+    sync::{PoisonError, atomic::Ordering},
+};
 
 use axum::{http::StatusCode, response::Response};
 use serde_json::{Map, Value, json};
@@ -10,9 +13,13 @@ use super::{
 };
 use crate::{
     event::time,
+    files::Space,
     fold::lines::{Oddity, Outcome},
     live::Of,
-    serve::routes::{App, Rows},
+    serve::{
+        process,
+        routes::{App, Rows},
+    },
 };
 
 /// GET /api/v1/openapi.json
@@ -78,7 +85,20 @@ fn status_of(app: &App) -> Value {
         "waiting": intake.map_or(0, |intake| intake.waiting),
         "agents": intake.map_or(0, |intake| intake.agents),
         "limits": limits,
+        "disks": disks(app),
+        "scrapes": scrapes(app),
     })
+}
+
+fn disks(app: &App) -> Map<String, Value> {
+    let of = |disk: Space| json!({ "free_bytes": disk.free, "bytes": disk.bytes });
+    process::disks(&app.layout).into_iter().map(|(holds, disk)| (holds.to_owned(), of(disk))).collect()
+}
+
+fn scrapes(app: &App) -> Value {
+    let last = app.scraped.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (last, by) = last.unzip();
+    json!({ "count": app.scrapes(), "last": last.map(time::unix_seconds), "by": by })
 }
 
 /// GET /api/v1/state
