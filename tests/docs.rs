@@ -118,3 +118,32 @@ fn the_documented_reader_denies_once_nobody_writes_any_more() {
     assert_eq!(server.terminate(), Some(0));
     assert_eq!(reader(&events, "a", 0.0), DENIED, "one that stops says so");
 }
+
+#[test]
+fn the_list_of_pages_has_each_page() {
+    let list = fs::read_to_string(repository("docs/README.md")).expect("the list");
+    for file in fs::read_dir(repository("docs")).expect("the documentation").flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let listed = list.contains(&format!("]({name})"));
+        assert!(listed || name == "README.md" || !name.ends_with(".md"), "docs/README.md does not name {name}");
+    }
+    for target in list.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(repository("docs").join(target).exists(), "docs/README.md names {target}, which is not there");
+    }
+}
+
+#[test]
+fn the_page_of_the_api_has_each_route() {
+    let page = fs::read_to_string(repository("docs/http.md")).expect("the page");
+    let document = fs::read_to_string(repository("tests/golden/openapi.json")).expect("the document");
+    let document: serde_json::Value = serde_json::from_str(&document).expect("JSON");
+    let paths = document["paths"].as_object().expect("paths");
+    for (path, verbs) in paths {
+        for verb in verbs.as_object().expect("verbs").keys() {
+            let route = format!("`{} {path}`", verb.to_uppercase());
+            assert!(page.contains(&route), "docs/http.md has no {route}");
+        }
+    }
+    let routes = page.matches("/api/v1/").count();
+    assert!(paths.len() > 10 && routes >= paths.len(), "{} paths", paths.len());
+}

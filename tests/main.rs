@@ -16,6 +16,8 @@ mod clients;
 mod crash;
 /// Bytes that are not what they were.
 mod damage;
+/// What a machine is given to run it.
+mod deploy;
 /// What operators order, and what comes of it.
 mod desk;
 /// The documentation, typed.
