@@ -14,7 +14,7 @@ pub struct Man {
 
 impl Man {
     pub fn run(self) -> anyhow::Result<Found> {
-        let command = Cli::command();
+        let command = Cli::command().disable_help_subcommand(true);
         if self.to.as_os_str() == "-" {
             let mut page = Vec::new();
             clap_mangen::Man::new(command).render(&mut page)?;

@@ -34,6 +34,7 @@ struct Rule {
     patterns: Vec<String>,
     copytruncate: bool,
     compress: bool,
+    allowhardlink: bool,
 }
 
 /// The blocks of a file; what stands before them holds for all.
@@ -73,6 +74,8 @@ fn set(rule: &mut Rule, word: &str) {
         "nocopytruncate" => rule.copytruncate = false,
         "compress" => rule.compress = true,
         "nocompress" => rule.compress = false,
+        "allowhardlink" => rule.allowhardlink = true,
+        "noallowhardlink" => rule.allowhardlink = false,
         _ => {}
     }
 }
@@ -88,6 +91,10 @@ fn judge(rules: &[(PathBuf, Rule)], streams: &[String]) -> Finding {
             what,
             "rename instead, as ops/deploy/logrotate/runtape does: what is written meanwhile is lost",
         );
+    }
+    if let Some(bad) = ours.iter().find(|(_, rule)| !rule.allowhardlink) {
+        let what = format!("{} rotates nothing: the recorder keeps a link to each stream", place(bad));
+        return Finding::warn(CHECK, what, "say allowhardlink, as ops/deploy/logrotate/runtape does");
     }
     if let Some(bad) = ours.iter().find(|(_, rule)| rule.compress) {
         let what = format!("{} compresses streams: the plain bytes stay behind their links", place(bad));
@@ -142,17 +149,24 @@ mod tests {
         check("", NOTHING);
         check("/var/log/*.log {\n copytruncate\n}\n", NOTHING);
         check("/var/*.jsonl {\n copytruncate\n}\n", NOTHING);
-        check("/var/events/*.jsonl {\n daily\n}\n", "ok   rotation    conf:1 renames");
+        check("/var/events/*.jsonl {\n allowhardlink\n}\n", "ok   rotation    conf:1 renames");
+        check(
+            "/var/events/*.jsonl {\n daily\n}\n",
+            "warn rotation    conf:1 rotates nothing: the recorder keeps a link to each stream",
+        );
         const EMPTIES: &str = "FAIL rotation    conf:2 empties streams in place (copytruncate)";
         check("# ours\n/var/log/x /var/events/*.jsonl {\n copytruncate\n}\n", EMPTIES);
         check("copytruncate\n\"/var/events/run?.jsonl\" {\n daily\n}\n", EMPTIES);
         check("/var/events/runs.jsonl\n{\n  copytruncate\n}\n", EMPTIES);
-        check("copytruncate\n/var/*/*.jsonl {\n nocopytruncate\n}\n", "ok   rotation    conf:2 renames");
+        check("copytruncate\nallowhardlink\n/var/*/*.jsonl {\n nocopytruncate\n}\n", "ok   rotation    conf:3 renames");
         check(
-            "compress\n/var/events/* {\n}\n",
+            "compress\n/var/events/* {\nallowhardlink\n}\n",
             "warn rotation    conf:2 compresses streams: the plain bytes stay behind their links",
         );
-        check("compress\n/var/events/* {\nnocompress\n}\n", "ok   rotation    conf:2 renames");
-        check("/var/events/* {\n postrotate\n copytruncate\n endscript\n}\n", "ok   rotation    conf:1 renames");
+        check("compress\n/var/events/* {\nnocompress\nallowhardlink\n}\n", "ok   rotation    conf:2 renames");
+        check(
+            "/var/events/* {\n allowhardlink\n postrotate\n copytruncate\n endscript\n}\n",
+            "ok   rotation    conf:1 renames",
+        );
     }
 }
