@@ -16,8 +16,10 @@ impl Man {
     pub fn run(self) -> anyhow::Result<Found> {
         let command = Cli::command().disable_help_subcommand(true);
         if self.to.as_os_str() == "-" {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(command).render(&mut page)?;
+            // The same page as in a directory, whatever the crate does differently for one alone.
+            let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
+            clap_mangen::generate_to(command, dir.path())?;
+            let page = fs::read(dir.path().join("runtape.1")).context("cannot read the page back")?;
             let mut out = reading::stdout();
             out.write_all(&page)?;
             out.flush()?;

@@ -2,7 +2,6 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fs, io,
     path::PathBuf,
-    sync::Arc,
     thread,
     time::{Duration, SystemTime},
 };
@@ -25,7 +24,7 @@ use crate::{
     },
     fold::{Batch, Emitted, Intake, Registration, intake::CONTROL_STREAM, lines::Outcome},
     render::state::{self, Asked, Head, Part},
-    replay::{Replayed, replay_through},
+    replay::{Replayed, replay, replay_through},
     store::{
         Lock,
         decisions::{self, Filter, Source},
@@ -146,8 +145,7 @@ impl Local {
             list.push_back(line);
             list.drain(..list.len().saturating_sub(most));
         };
-        let intake = Intake::new(Arc::default());
-        let replayed = replay_through(&directory, REGISTRY, intake, Until::End, 1, |_, emitted| {
+        let replayed = replay(&directory, REGISTRY, None, Until::End, 1, |_, emitted| {
             // Of a batch only the end can matter for the list of all.
             let first = emitted.len().saturating_sub(asking.decisions);
             for emitted in &emitted[first..] {

@@ -32,6 +32,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use ratatui::crossterm::event::{self as terminal, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 pub use draw::draw;
@@ -98,6 +99,9 @@ fn unicode() -> bool {
 fn show(top: &mut Top, inbox: &Receiver<Event>, wake: &Sender<Option<String>>) -> anyhow::Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // Registered first: the second one ends the program wherever it is.
+        signal_hook::flag::register_conditional_shutdown(signal, 128 + signal, stop.clone())
+            .context("cannot listen to signals")?;
         signal_hook::flag::register(signal, stop.clone()).context("cannot listen to signals")?;
     }
     let mut screen = Screen::open().context("cannot draw on this terminal")?;
@@ -126,11 +130,26 @@ fn show(top: &mut Top, inbox: &Receiver<Event>, wake: &Sender<Option<String>>) -
         if changed {
             screen.terminal.draw(|frame| draw(top, frame))?;
         }
-        if terminal::poll(TICK)? {
+        if hung_up(TICK)? {
+            return Ok(());
+        }
+        if terminal::poll(Duration::ZERO)? {
             news.extend(event(&terminal::read()?));
         }
     }
     Ok(())
+}
+
+/// Waits for a key; whether the terminal is gone instead. Whoever read from it then would get nothing, again and again.
+fn hung_up(wait: Duration) -> io::Result<bool> {
+    let stdin = io::stdin();
+    let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+    let wait = Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) };
+    match rustix::event::poll(&mut ready, Some(&wait)) {
+        Ok(_) => Ok(ready[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn event(event: &terminal::Event) -> Option<Event> {
