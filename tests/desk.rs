@@ -156,7 +156,7 @@ fn what_cannot_be_meant_is_refused_before_anything_is_done() {
             (&["resume", "winner", "faller"], 2, &["2 agents", "winner, faller", "--yes"]),
             (&["pause", "winner", "--reason", ""], 2, &["--reason is empty"]),
             (&["clear", "--where", "gate=dead"], 2, &["candidate or promoted or killed"]),
-            (&["clear", "--where", "color=red"], 2, &["no key of --where color"]),
+            (&["clear", "--where", "color=red"], 2, &["no key of --where \"color\""]),
             (&["clear", "--cause-policy", "b3:1"], 2, &["at least 8 digits"]),
             (
                 &["clear", "--where", "quarantined=true", "--where", "gate=promoted"],

@@ -117,7 +117,10 @@ mod tests {
     fn conditions_that_are_none_say_what_they_want() {
         for (text, want) in [
             ("gate", "no KEY=VALUE"),
-            ("colour=red", "there is no key of --where colour: there are gate, verdict, strategy, quarantined, policy"),
+            (
+                "colour=red",
+                "there is no key of --where \"colour\": there are gate, verdict, strategy, quarantined, policy",
+            ),
             ("gaet=killed", "did you mean gate?"),
             ("gate=dead", "want candidate or promoted or killed"),
             ("quarantined=yes", "want true or false"),

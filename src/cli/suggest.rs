@@ -1,5 +1,4 @@
 use super::Usage;
-use crate::render::human;
 
 /// The known name that whoever typed this one most likely meant.
 pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -16,7 +15,7 @@ pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Usage {
     // Few short words: almost any is near to one of them.
     let meant = within(1 + name.chars().count() / 4, name, known.iter().copied());
     let meant = meant.map_or(String::new(), |near| format!("did you mean {near}? "));
-    Usage(format!("there is no {kind} {}: {meant}there are {}", human::visible(name), known.join(", ")))
+    Usage(format!("there is no {kind} {name:?}: {meant}there are {}", known.join(", ")))
 }
 
 #[cfg(test)]
@@ -26,7 +25,7 @@ mod tests {
     #[test]
     fn a_mistyped_word_is_met_with_the_nearest() {
         let told = |name| unknown("kind", name, &["run", "alpha", "malformed"]).to_string();
-        assert_eq!(told("alhpa"), "there is no kind alhpa: did you mean alpha? there are run, alpha, malformed");
-        assert_eq!(told("quarantined\u{7}"), "there is no kind quarantined\\u{7}: there are run, alpha, malformed");
+        assert_eq!(told("alhpa"), "there is no kind \"alhpa\": did you mean alpha? there are run, alpha, malformed");
+        assert_eq!(told("quarantined\u{7}"), "there is no kind \"quarantined\\u{7}\": there are run, alpha, malformed");
     }
 }
