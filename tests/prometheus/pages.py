@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as text
 # What the process itself takes at the moment of a page.
 TAKEN = {("limit", name) for name in ("memory_bytes", "descriptors", "connections", "address_connections", "bodies_kib")}
 # These move between one page and the next.
-MOVING = ("runtape_scrape_seconds", "runtape_fold_seconds", "runtape_consumer_lag_seconds", "runtape_durable_position", "runtape_consumer_snapshot_position")
+MOVING = ("runtape_scrape_seconds", "runtape_fold_seconds", "runtape_consumer_lag_seconds", "runtape_durable_position", "runtape_disk_free_bytes", "runtape_consumer_snapshot_position")
 
 
 def samples(families):
