@@ -107,7 +107,7 @@ impl Script {
             0..=7 => _ = disk.outside(|| self.world.produce(chance, report)),
             8 | 9 => _ = disk.outside(|| self.world.sync(chance, report)),
             10..=12 => _ = disk.outside(|| self.world.rotate(chance, report)),
-            13..=19 => _ = life.steps.look(),
+            13..=19 => self.look(life),
             20..=25 => {
                 let index = chance.below(life.steps.consumers() as u64) as usize;
                 for _ in 0..chance.below(4) {
@@ -116,8 +116,8 @@ impl Script {
             }
             26..=29 => life.steps.keep(),
             30 => life.steps.control(),
-            31..=34 => self.append(life),
-            35 => {
+            31..=33 => self.append(life),
+            34 | 35 => {
                 let trouble = Trouble { chance: chance.split(), one_in: 2 + chance.below(30) };
                 let on = chance.one_in(2);
                 disk.trouble(on.then_some(trouble));
@@ -134,7 +134,7 @@ impl Script {
             }
             37 => return false,
             _ => {
-                life.steps.look();
+                self.look(life);
                 life.steps.fold_all();
                 life.steps.keep();
             }
@@ -142,6 +142,14 @@ impl Script {
         // Whoever runs it starts a program again that has failed.
         let failed = life.steps.failed().is_some() || life.steps.status().troubles().not_durable.is_some();
         !(failed && self.chance.one_in(3))
+    }
+
+    fn look(&mut self, life: &mut Life) {
+        let more = life.steps.look();
+        // One that found nothing more, and was not kept from looking, has seen all there is.
+        if !more && life.steps.is_following() {
+            self.world.looked();
+        }
     }
 
     fn append(&mut self, life: &mut Life) {

@@ -36,6 +36,8 @@ struct Held {
     lines: Vec<usize>,
     /// The beginning of a line that is not finished, and its line.
     torn: Option<(String, String)>,
+    /// The program has looked since it was rotated: nobody deletes a copy the moment it is made.
+    looked: bool,
 }
 
 /// Producers and whoever rotates their files.
@@ -63,6 +65,11 @@ impl World {
         (self.disk, self.layout) = (disk, layout);
         self.open.clear();
         self.rotated.clear();
+    }
+
+    /// The program has seen what is there.
+    pub fn looked(&mut self) {
+        self.rotated.iter_mut().for_each(|(_, held)| held.looked = true);
     }
 
     fn text(&mut self, chance: &mut Chance, stream: &str, report: &mut Report) -> String {
@@ -130,7 +137,8 @@ impl World {
         let path = self.layout.stream(stream);
         self.write(&path, out.as_bytes())?;
         let indices: Vec<usize> = done.into_iter().map(|text| self.wrote(text, report)).collect();
-        let held = self.open.entry(stream).or_insert_with(|| Held { path, lines: Vec::new(), torn: None });
+        let held =
+            self.open.entry(stream).or_insert_with(|| Held { path, lines: Vec::new(), torn: None, looked: false });
         held.lines.extend(indices);
         held.torn = torn;
         Ok(())
@@ -217,7 +225,7 @@ impl World {
         file.set_len(0)?;
         let lines = std::mem::take(&mut held.lines);
         report.count("rotated by copy and truncation");
-        self.rotated.push((stream, Held { path: aside, lines, torn: None }));
+        self.rotated.push((stream, Held { path: aside, lines, torn: None, looked: false }));
         Ok(())
     }
 
@@ -236,10 +244,8 @@ impl World {
     }
 
     fn delete(&mut self, report: &mut Report) -> io::Result<()> {
-        if self.rotated.is_empty() {
-            return Ok(());
-        }
-        let (_, held) = self.rotated.remove(0);
+        let Some(at) = self.rotated.iter().position(|(_, held)| held.looked) else { return Ok(()) };
+        let (_, held) = self.rotated.remove(at);
         let file = self.disk.open(&held.path, How::Read)?;
         let mut bytes = vec![0; file.about()?.len as usize];
         file.read_at(&mut bytes, 0)?;
@@ -252,7 +258,8 @@ impl World {
     }
 
     fn pack(&mut self, report: &mut Report) -> io::Result<()> {
-        let Some((_, held)) = self.rotated.pop() else { return Ok(()) };
+        let Some(at) = self.rotated.iter().rposition(|(_, held)| held.looked) else { return Ok(()) };
+        let (_, held) = self.rotated.remove(at);
         let file = self.disk.open(&held.path, How::Read)?;
         let mut bytes = vec![0; file.about()?.len as usize];
         file.read_at(&mut bytes, 0)?;

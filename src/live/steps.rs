@@ -41,6 +41,11 @@ impl Steps {
         &self.parts.started
     }
 
+    /// Whether it has read its history, and can look at the streams.
+    pub fn is_following(&self) -> bool {
+        self.following && self.failed.is_none() && self.parts.status.troubles().tape.is_none()
+    }
+
     /// Why nothing more is read, if so.
     pub fn failed(&self) -> Option<&str> {
         self.failed.as_deref()

@@ -40,6 +40,8 @@ pub struct Follower {
     pub(super) packed: HashMap<Inode, usize>,
     /// Found before the first look.
     pub(super) resets: Vec<Reset>,
+    /// Links were made for files that are on the tape already, and may be all that keeps them.
+    pub(super) relinked: bool,
     /// Names of streams, and how many there may be.
     pub(super) streams: HashSet<Arc<str>>,
     pub(super) streams_max: usize,
@@ -68,6 +70,7 @@ impl Follower {
             held: HeldFiles::default(),
             packed: HashMap::new(),
             resets: Vec::new(),
+            relinked: false,
             streams: HashSet::new(),
             streams_max: STREAMS_MAX,
             beyond: 0,
@@ -138,6 +141,7 @@ impl Follower {
                 self.meet(file, extents_of, &mut poll);
             }
         }
+        self.keep_links(&mut poll);
         self.order(&found, &mut poll.pending);
         Ok(poll)
     }
@@ -155,6 +159,18 @@ impl Follower {
             self.beyond, self.streams_max
         );
         Some(Problem { path: first.path.clone(), what })
+    }
+
+    /// Makes new links durable at once: whoever deletes the other name does not wait for the next round.
+    fn keep_links(&mut self, poll: &mut Poll) {
+        if let (true, Some(links)) = (self.relinked, &self.links) {
+            match self.files.sync_dir(links) {
+                Ok(()) => self.relinked = false,
+                Err(error) => {
+                    poll.problems.push(Problem { path: links.clone(), what: format!("cannot be synced: {error}") })
+                }
+            }
+        }
     }
 
     /// Remembers that a pending range is on the tape.
@@ -208,6 +224,7 @@ impl Follower {
             // Not linked: read where it lies now, under whatever name.
             let record = self.generations[index].record.clone();
             self.generations[index].path = self.link(&record, &file.path, poll);
+            self.relinked |= self.generations[index].path != file.path;
         }
         let generation = &mut self.generations[index];
         let changed = file.len != generation.len || file.modified != generation.modified;

@@ -265,10 +265,12 @@ impl Follower {
         if !whole && from_copy {
             return true;
         }
-        let linked = self
-            .links
-            .as_ref()
-            .map(|links| links::make(&self.files, links, old.file(), copy.compression, &copy.path, copy.inode));
+        let linked = self.links.as_ref().map(|links| {
+            // Whoever made the copy need not have synced it, and what was sealed is in no other file any more.
+            source::open_file(&self.files, &copy.path)?.sync_data()?;
+            links::make(&self.files, links, old.file(), copy.compression, &copy.path, copy.inode)
+        });
+        self.relinked |= matches!(linked, Some(Ok(_)));
         let still_there = || source::identify(&self.files, &copy.path).is_ok_and(|(id, _)| id.inode() == copy.inode);
         let path = match linked {
             Some(Ok(link)) => link,
