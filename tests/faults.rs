@@ -9,6 +9,8 @@ use std::{
 
 use crate::support::repository;
 
+/// Disks that fail, simulated.
+mod disk;
 /// Directories, files and disks that are not as they should be.
 mod files;
 /// Bytes that somebody thought up.

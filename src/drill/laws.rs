@@ -1,7 +1,10 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
+    sync::Arc,
 };
+
+use serde_json::Value;
 
 use super::{
     life::{Answer, Life},
@@ -14,7 +17,9 @@ use crate::{
     layout::Layout,
     store::Snapshots,
     streams::RawLine,
+    subject::Subject,
     tape::{Directory, Round, Until, each_line, journal::Rounds, read_round},
+    view::Row,
 };
 
 /// What was there, and what had been promised, when the power was cut.
@@ -27,6 +32,14 @@ pub struct Before<'a> {
     pub seen: Layout,
 }
 
+/// What the desk permits an agent: whether anything, whether for money, and at what size.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+struct Permit {
+    allows: bool,
+    live: bool,
+    size: f64,
+}
+
 /// What the tape says, read and folded from its start.
 struct Plain {
     engine: Engine,
@@ -34,17 +47,31 @@ struct Plain {
     decisions: BTreeMap<&'static str, String>,
     /// By position: the stream, and the line.
     lines: Vec<(String, Vec<u8>)>,
+    /// By position before which all is folded, and agent; only where that is asked for.
+    permits: BTreeMap<u64, BTreeMap<String, Permit>>,
 }
 
-/// What must hold after the program came to rest again; the state's hash and the number of decisions when it does.
-pub fn check(life: &Life, before: &Before) -> Result<(String, usize), String> {
+/// What was found where everything holds.
+pub struct Sound {
+    pub state_hash: String,
+    pub decisions: usize,
+    /// Lines, by index, that were on the tape for good when the power was cut.
+    pub durable: Vec<usize>,
+}
+
+/// What must hold after the program came to rest again.
+pub fn check(life: &Life, before: &Before) -> Result<Sound, String> {
     if let Some(why) = life.steps.failed() {
         return Err(format!("it cannot go on: {why}"));
     }
     let layout = &life.layout;
-    let plain = plain(layout)?;
+    let written = before.image.path == before.seen.controls();
+    let plain = plain(layout, written)?;
     kept(layout, before)?;
-    lines(&plain, before)?;
+    let durable = lines(&plain, before)?;
+    if written {
+        permitted(&plain, before)?;
+    }
     for (slot, (name, position, state)) in plain.engine.slots().iter().zip(life.steps.states()) {
         if (slot.position(), slot.save()) != (position, state) {
             return Err(format!(
@@ -62,7 +89,7 @@ pub fn check(life: &Life, before: &Before) -> Result<(String, usize), String> {
             return Err(differs(registration.name, &written, want.as_bytes()));
         }
     }
-    Ok((plain.engine.state_hash(), count))
+    Ok(Sound { state_hash: plain.engine.state_hash(), decisions: count, durable })
 }
 
 fn differs(consumer: &str, written: &[u8], want: &[u8]) -> String {
@@ -121,8 +148,9 @@ fn kept(layout: &Layout, before: &Before) -> Result<(), String> {
     Ok(())
 }
 
-/// Lines that were promised are there, where it was said; no line is there more often than it was written.
-fn lines(plain: &Plain, before: &Before) -> Result<(), String> {
+/// Lines that were promised are there, where it was said; no line is there more often than it was written. Those that were
+/// durable.
+fn lines(plain: &Plain, before: &Before) -> Result<Vec<usize>, String> {
     let durable = before.image.durable;
     for answer in before.answers.iter().filter(|answer| answer.position < durable) {
         let found = plain.lines.get(answer.position as usize);
@@ -134,13 +162,19 @@ fn lines(plain: &Plain, before: &Before) -> Result<(), String> {
         }
     }
     let mut count: HashMap<&[u8], usize> = HashMap::new();
-    for (_, text) in &plain.lines {
+    let mut kept: HashSet<&[u8]> = HashSet::new();
+    for (position, (_, text)) in (0..).zip(&plain.lines) {
         *count.entry(text).or_default() += 1;
+        if position < durable {
+            kept.insert(text);
+        }
     }
     for line in before.lines {
         let found = count.get(line.text.as_bytes()).copied().unwrap_or(0);
-        // A power cut can take the truncation and leave the copy: two files that the tape knows nothing of.
-        let copies = if line.copied { 2 } else { 1 };
+        // A power cut can take the truncation and leave the copy: two files that the tape knows nothing of. Of what was
+        // durable on the tape no copy is folded.
+        let in_both = line.in_both || !kept.contains(line.text.as_bytes());
+        let copies = if line.copied && in_both { 2 } else { 1 };
         if found > line.times * copies {
             return Err(format!("a line that was written {} times is folded {found} times: {}", line.times, line.text));
         }
@@ -150,25 +184,99 @@ fn lines(plain: &Plain, before: &Before) -> Result<(), String> {
             return Err(format!("a line that its producer had synced is lost: {}", line.text));
         }
     }
+    let lines = before.lines.iter().enumerate();
+    Ok(lines.filter(|(_, line)| kept.contains(line.text.as_bytes())).map(|(index, _)| index).collect())
+}
+
+impl Permit {
+    fn of(said: &Value) -> Permit {
+        Permit {
+            allows: said["verdict"] == "allow",
+            live: said["live"] == true,
+            size: said["size_multiplier"].as_f64().unwrap_or(0.0),
+        }
+    }
+
+    fn covers(self, other: Permit) -> bool {
+        self.allows >= other.allows && self.live >= other.live && self.size >= other.size
+    }
+}
+
+/// Controls permit nobody more than was computed at some position that was durable; nor more than was computed at the
+/// position that they name.
+fn permitted(plain: &Plain, before: &Before) -> Result<(), String> {
+    let durable = before.image.durable;
+    for (agent, shown) in shown(&before.seen)? {
+        let at = |position: &u64| plain.permits.get(position).and_then(|agents| agents.get(&agent)).copied();
+        let durably =
+            plain.permits.range(..=durable).any(|(position, _)| at(position).is_some_and(|p| p.covers(shown)));
+        let nothing = Permit { allows: false, live: false, size: 0.0 };
+        if !durably && shown != nothing {
+            return Err(format!("controls permit {agent} {shown:?}, and nothing that is durable ({durable}) does"));
+        }
+        let position = named_position(&before.seen)?;
+        if let Some(computed) = at(&position).filter(|computed| position <= durable && !computed.covers(shown)) {
+            return Err(format!("controls of position {position} permit {agent} {shown:?}, and the fold {computed:?}"));
+        }
+    }
     Ok(())
 }
 
-fn plain(layout: &Layout) -> Result<Plain, String> {
+/// The controls on a disk; nothing where there are none.
+fn written_controls(seen: &Layout) -> Result<Value, String> {
+    let Ok(bytes) = seen.files.read(&seen.controls()) else { return Ok(Value::Null) };
+    serde_json::from_slice(&bytes).map_err(|error| format!("controls are no JSON: {error}"))
+}
+
+fn named_position(seen: &Layout) -> Result<u64, String> {
+    written_controls(seen)?["position"].as_u64().ok_or_else(|| "controls name no position".to_owned())
+}
+
+fn shown(seen: &Layout) -> Result<Vec<(String, Permit)>, String> {
+    let agents = written_controls(seen)?["agents"].as_object().cloned().unwrap_or_default();
+    Ok(agents.iter().map(|(name, said)| (name.clone(), Permit::of(said))).collect())
+}
+
+/// How many agents the controls on a disk permit anything.
+pub fn permits(seen: &Layout) -> usize {
+    shown(seen).map_or(0, |agents| agents.iter().filter(|(_, permit)| permit.allows).count())
+}
+
+/// What the desk says of every agent.
+fn desk(engine: &Engine) -> BTreeMap<String, Permit> {
+    let Some(desk) = engine.slots().iter().find(|slot| slot.name() == "desk") else { return BTreeMap::new() };
+    let said = |(nth, name): (usize, &Arc<str>)| {
+        let mut row = Row::new();
+        desk.row(Subject::Agent(nth as u32), &mut row);
+        (name.to_string(), Permit::of(row.get("verdict").unwrap_or(&Value::Null)))
+    };
+    desk.subjects().agents.iter().enumerate().map(said).collect()
+}
+
+fn plain(layout: &Layout, permits_too: bool) -> Result<Plain, String> {
     let directory = Directory::open(layout.clone(), None).map_err(|error| error.to_string())?;
     if directory.has_unsealed() {
         return Err("it came to rest with lines that are not sealed".to_owned());
     }
     let mut intake = Intake::new(Default::default());
-    let mut plain = Plain { engine: Engine::new(REGISTRY), decisions: BTreeMap::new(), lines: Vec::new() };
+    let mut plain = Plain {
+        engine: Engine::new(REGISTRY),
+        decisions: BTreeMap::new(),
+        lines: Vec::new(),
+        permits: BTreeMap::new(),
+    };
     for round in Rounds::open(&layout.files, &layout.tape()).map_err(|error| error.to_string())? {
         let round = round.map_err(|error| error.to_string())?;
         let source = directory.source(&round);
-        let Plain { engine, decisions, lines } = &mut plain;
+        let Plain { engine, decisions, lines, permits } = &mut plain;
         let folded = read_round(&source, &mut intake, Until::End, &mut |batch| {
             for emitted in engine.step(&batch) {
                 let file = decisions.entry(emitted.decision.consumer).or_default();
                 file.push_str(&emitted.line().written(&round.digest));
                 file.push('\n');
+            }
+            if permits_too {
+                permits.insert(batch.next, desk(engine));
             }
         });
         folded.map_err(|error| error.to_string())?;

@@ -85,6 +85,8 @@ const EXPECTED: &[&str] = &[
     "restored from snapshots",
     "tape cut at the start",
     "decisions checked",
+    "controls checked",
+    "permissions checked",
 ];
 
 impl fmt::Display for Report {

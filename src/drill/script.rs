@@ -114,11 +114,11 @@ impl Script {
                     life.steps.fold(index);
                 }
             }
-            26..=29 => life.steps.keep(),
-            30 => life.steps.control(),
+            26..=28 => life.steps.keep(),
+            29 | 30 => life.steps.control(),
             31..=33 => self.append(life),
             34 | 35 => {
-                let trouble = Trouble { chance: chance.split(), one_in: 2 + chance.below(30) };
+                let trouble = Trouble { chance: chance.split(), one_in: 2 + chance.below(30), only: None };
                 let on = chance.one_in(2);
                 disk.trouble(on.then_some(trouble));
                 if on {
@@ -207,29 +207,47 @@ impl Script {
 
     fn check(&mut self, image: &Image) {
         self.report.points += 1;
-        // One chance per image: whether others are looked at makes no difference to it.
-        let mut chance = Chance::new(self.seed ^ image.number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let disk = if chance.one_in(DEATHS) {
-            self.report.count("program killed");
-            image.survive()
-        } else {
-            image.settle(&mut chance, &mut self.report.disk)
-        };
+        let disk = self.left_of(image);
+        let left = if self.settings.trace { disk.shown() } else { Vec::new() };
         match self.outcome(image, &disk) {
             Ok(hash) => {
                 self.trace.update(hash.as_bytes());
             }
-            Err(what) => self.violated(
-                Some(image.number),
-                format!("{what} (power cut after {} {})", image.call, image.path.display()),
-            ),
+            Err(what) => {
+                if self.settings.trace {
+                    let told = [("before", image.survive().shown()), ("left", left), ("after", disk.shown())];
+                    let lines = told.into_iter().flat_map(|(when, files)| {
+                        files.into_iter().map(move |file| format!("call {}, {when}: {file}", image.number))
+                    });
+                    self.report.told.extend(lines);
+                }
+                self.violated(
+                    Some(image.number),
+                    format!("{what} (power cut after {} {})", image.call, image.path.display()),
+                );
+            }
         }
+    }
+
+    /// What a power cut leaves of the disk of an image, or the death of the program alone.
+    fn left_of(&mut self, image: &Image) -> Simulated {
+        // One chance per image: whether others are looked at makes no difference to it.
+        let mut chance = Chance::new(self.seed ^ image.number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        if chance.one_in(DEATHS) {
+            self.report.count("program killed");
+            return image.survive();
+        }
+        image.settle(&mut chance, &mut self.report.disk)
     }
 
     fn outcome(&mut self, image: &Image, disk: &Simulated) -> Result<String, String> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let answers = &answers[..image.answered.min(answers.len())];
         let seen = layout(&image.survive());
+        if image.path == seen.controls() {
+            self.report.count("controls checked");
+            (0..laws::permits(&seen)).for_each(|_| self.report.count("permissions checked"));
+        }
         let before = Before { image, lines: &self.world.lines, answers, seen };
         laws::check_files(&layout(disk), &before)?;
         let mut life = Life::begin(disk, self.world.now, image.durable, Answers::default())
@@ -244,9 +262,10 @@ impl Script {
             let why = life.steps.failed().unwrap_or("it does not come to rest").to_owned();
             return Err(format!("it cannot go on: {why}"));
         }
-        let (hash, decisions) = laws::check(&life, &before)?;
-        (0..decisions).for_each(|_| self.report.count("decisions checked"));
-        Ok(hash)
+        let sound = laws::check(&life, &before)?;
+        (0..sound.decisions).for_each(|_| self.report.count("decisions checked"));
+        self.world.are_durable(&sound.durable);
+        Ok(sound.state_hash)
     }
 
     /// The power is cut, or the program killed, and the story goes on from what is there.

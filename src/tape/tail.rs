@@ -44,6 +44,10 @@ pub fn mend(layout: &Layout, proven: u64) -> Result<Option<Torn>, TapeError> {
             Some(Err(error)) => return Err(error),
         }
     }
+    // First, since copies of what is gone are found by what the whole tape says of it.
+    if let Some((at, _)) = &torn {
+        cut(layout, at)?;
+    }
     let end = unproven.last().map_or(proven, |(_, round)| round.end());
     if !unproven.is_empty() {
         let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.generations(layout));
@@ -56,10 +60,12 @@ pub fn mend(layout: &Layout, proven: u64) -> Result<Option<Torn>, TapeError> {
             let why = wrong(&directory::source(&follower, &round)).filter(|_| before.next_position >= proven)?;
             Some((before, why))
         });
+        if let Some((at, _)) = &first {
+            cut(layout, at)?;
+        }
         torn = first.or(torn);
     }
     let Some((at, why)) = torn else { return Ok(None) };
-    cut(layout, &at)?;
     let to = end.max(at.next_position);
     Ok(Some(Torn { round: at.next_round, from: at.next_position, to, why }))
 }

@@ -6,7 +6,7 @@ use runtape::{
     layout::Layout,
     policy::InForce,
     streams::{Follower, Poll, Scope},
-    tape::{Directory, Journal, RoundSource, Until, extents_of, read_round, seal},
+    tape::{Directory, Journal, RoundSource, Until, extents_of, mend, read_round, seal},
 };
 
 use crate::support::Events;
@@ -155,4 +155,25 @@ proptest! {
         prop_assert_eq!(lines, owner.read);
         prop_assert_eq!(position, owner.intake.position());
     }
+}
+
+#[test]
+fn a_power_cut_that_spoils_the_end_of_the_tape_keeps_the_history_that_a_copy_holds() {
+    let events = Events::new();
+    let mut owner = Owner::new(events.path());
+    owner.append("runs", b"{\"run_id\":\"r1\",\"latency_ms\":1}\n");
+    owner.round();
+    let whole = std::fs::read(owner.layout.tape()).expect("a tape");
+    // Copied and emptied; then a round of which a power cut left the size.
+    std::fs::copy(owner.layout.stream("runs"), events.path().join("runs.jsonl.1")).expect("a copy");
+    std::fs::write(owner.layout.stream("runs"), b"").expect("it is emptied");
+    std::fs::write(owner.layout.tape(), [whole.as_slice(), &[0; 300], b"\n"].concat()).expect("a writable tape");
+    let torn = mend(&owner.layout, 0).expect("a tape that can be mended").expect("something is torn");
+    assert_eq!((torn.round, torn.from), (1, 1), "{}", torn.why);
+    assert_eq!(std::fs::read(owner.layout.tape()).expect("a tape"), whole);
+    // What is nowhere any more does not hold.
+    std::fs::remove_file(events.path().join("runs.jsonl.1")).expect("the copy");
+    let torn = mend(&owner.layout, 0).expect("a tape that can be mended").expect("something is torn");
+    assert_eq!((torn.round, torn.from, torn.to), (0, 0, 1), "{}", torn.why);
+    assert_eq!(std::fs::read(owner.layout.tape()).expect("a tape"), b"");
 }

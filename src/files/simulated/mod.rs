@@ -52,6 +52,8 @@ pub struct Trouble {
     pub chance: Chance,
     /// Once in so many calls.
     pub one_in: u64,
+    /// Calls of this kind alone, where it is given.
+    pub only: Option<Kind>,
 }
 
 /// All that is on a disk.
@@ -171,6 +173,21 @@ impl Simulated {
         self.inner().trace.finalize()
     }
 
+    /// Every name and its file, for people who look for a fault.
+    pub fn shown(&self) -> Vec<String> {
+        let inner = self.inner();
+        let files = inner.state.names.seen.iter().filter_map(|(path, entry)| match entry {
+            Entry::Directory => None,
+            Entry::File(ino) => Some((path, ino, inner.state.nodes.get(ino)?)),
+        });
+        files
+            .map(|(path, ino, node)| {
+                let synced = if inner.state.names.is_durable(path) { "" } else { ", name not synced" };
+                format!("{} (inode {ino}{synced}): {}", path.display(), node.shown())
+            })
+            .collect()
+    }
+
     /// Whether every byte and the name of a file are durable.
     pub fn is_durable(&self, path: &Path) -> bool {
         let inner = self.inner();
@@ -213,7 +230,8 @@ impl Inner {
         if self.outside {
             return false;
         }
-        let fails = self.trouble.as_mut().is_some_and(|trouble| trouble.chance.one_in(trouble.one_in));
+        let trouble = self.trouble.as_mut().filter(|trouble| trouble.only.is_none_or(|only| only == kind));
+        let fails = trouble.is_some_and(|trouble| trouble.chance.one_in(trouble.one_in));
         if fails {
             self.tally.add(kind);
         }

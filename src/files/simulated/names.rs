@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
@@ -29,6 +29,15 @@ impl Change {
         match self {
             Change::Set(path, _) | Change::Remove(path) | Change::Rename(_, path, _) => path.parent(),
         }
+    }
+
+    /// The names that are other ones afterwards.
+    fn names(&self) -> impl Iterator<Item = &Path> {
+        let (first, second) = match self {
+            Change::Set(path, _) | Change::Remove(path) => (path, None),
+            Change::Rename(from, to, _) => (from, Some(to)),
+        };
+        std::iter::once(first).chain(second).map(PathBuf::as_path)
     }
 
     fn apply(&self, names: &mut BTreeMap<PathBuf, Entry>) {
@@ -95,17 +104,20 @@ impl Names {
         self.durable.get(path).is_some_and(|entry| self.seen.get(path) == Some(entry))
     }
 
-    /// The names after a power cut: those that were synced, and of later changes the first ones, or any.
+    /// The names after a power cut: those that were synced, and of later changes the first ones, or any. Changes of the
+    /// same name are in order: a name is not taken anew before it was given up, and what gave it up is whole.
     pub fn settle(&self, chance: &mut Chance, tally: &mut Tally) -> Names {
         let mut names = self.durable.clone();
         let ordered = chance.one_in(2);
         let kept = chance.below(self.unsynced.len() as u64 + 1) as usize;
+        let mut lost: BTreeSet<&Path> = BTreeSet::new();
         for (nth, change) in self.unsynced.iter().enumerate() {
             let reached = if ordered { nth < kept } else { chance.one_in(2) };
-            if reached {
+            if reached && !change.names().any(|name| lost.contains(name)) {
                 change.apply(&mut names);
             } else {
                 tally.add(Kind::LostNames);
+                lost.extend(change.names());
             }
         }
         let there = |path: &Path| path.parent().is_none_or(|dir| names.get(dir) == Some(&Entry::Directory));

@@ -54,6 +54,11 @@ impl Node {
         self.unsynced.clear();
     }
 
+    pub fn shown(&self) -> String {
+        let synced = if self.is_synced() { "" } else { ", not synced" };
+        format!("{} bytes{synced}\n{}", self.seen.len(), self.seen.escape_ascii().to_string().replace("\\n", "\n"))
+    }
+
     pub fn is_synced(&self) -> bool {
         self.unsynced.is_empty() && self.seen == self.durable
     }

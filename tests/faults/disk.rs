@@ -1,0 +1,135 @@
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use runtape::{
+    clock::Clock,
+    consumers::REGISTRY,
+    files::{
+        Disk as _, Files, How,
+        simulated::{Chance, Kind, Simulated, Tally, Trouble},
+    },
+    layout::Layout,
+    live::{AppendResult, Cadence, Config, OwnStream, Steps},
+};
+
+const DIR: &str = "/events";
+const LINE: &str = "{\"run_id\":\"r1\",\"agent\":\"a\",\"latency_ms\":1}";
+
+/// A program on a simulated disk, caught up.
+fn program(disk: &Simulated) -> Steps {
+    let config = Config {
+        layout: Layout::on(Files::of(disk.clone()), Path::new(DIR)),
+        registry: REGISTRY,
+        clock: Clock::simulated(|| 1_800_000_000_000_000_000),
+        cadence: Cadence { poll: Duration::ZERO, coalesce: Duration::ZERO, snapshot: Duration::from_millis(40) },
+        quarantine_file: None,
+    };
+    let mut steps = Steps::start(config).expect("it starts");
+    while steps.look() {}
+    steps
+}
+
+/// Looks, folds and syncs.
+fn turn(steps: &mut Steps) {
+    steps.look();
+    steps.fold_all();
+    steps.keep();
+}
+
+/// Every call of a kind fails from now on; or none.
+fn fail(disk: &Simulated, only: Option<Kind>) {
+    disk.trouble(only.map(|_| Trouble { chance: Chance::new(1), one_in: 1, only }));
+}
+
+fn write(disk: &Simulated, bytes: &[u8]) {
+    let file = disk.open(&Path::new(DIR).join("runs.jsonl"), How::AppendOrMake).expect("a stream");
+    file.append(bytes).expect("a write");
+}
+
+fn append(steps: &mut Steps) -> AppendResult {
+    let answer = Arc::new(Mutex::new(None));
+    let told = answer.clone();
+    steps.append(vec![(OwnStream::Api, vec![LINE.to_owned()])], move |_, result| {
+        *told.lock().expect("nobody panicked") = Some(result);
+    });
+    turn(steps);
+    let answer = answer.lock().expect("nobody panicked").take();
+    answer.expect("whoever asks is answered")
+}
+
+fn durable(steps: &Steps) -> u64 {
+    steps.status().durable.load(Ordering::Acquire)
+}
+
+fn head(steps: &Steps) -> u64 {
+    steps.status().head.load(Ordering::Acquire)
+}
+
+#[test]
+fn after_a_failed_sync_nothing_counts_as_durable_until_the_machine_starts_again() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    assert_eq!(append(&mut steps).expect("it is appended")[0].position, 0);
+    assert_eq!(durable(&steps), 1);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    fail(&disk, Some(Kind::FailedSyncs));
+    turn(&mut steps);
+    assert_eq!((durable(&steps), head(&steps)), (1, 2), "it is folded, and not durable");
+    // A sync that works later proves nothing of what the failed one lost.
+    fail(&disk, None);
+    turn(&mut steps);
+    assert_eq!(durable(&steps), 1);
+    let trouble = steps.status().troubles().not_durable.expect("it says so");
+    assert!(trouble.contains("a sync failed, nothing is acknowledged any more; restart runtape"), "{trouble}");
+    append(&mut steps).expect_err("nothing is acknowledged");
+    drop(steps);
+    // What was answered for is there; of the rest what the disk has.
+    let disk = disk.image().settle(&mut Chance::new(3), &mut Tally::default());
+    let mut steps = program(&disk);
+    turn(&mut steps);
+    assert!(durable(&steps) >= 1 && durable(&steps) == head(&steps), "{} of {}", durable(&steps), head(&steps));
+    let position = append(&mut steps).expect("it is appended")[0].position;
+    assert_eq!(position + 1, durable(&steps));
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_read_once_it_can() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n{LINE}\n").as_bytes());
+    fail(&disk, Some(Kind::FailedReads));
+    turn(&mut steps);
+    assert_eq!((head(&steps), steps.failed()), (0, None));
+    let trouble = steps.status().troubles().tape.expect("it says so");
+    assert!(trouble.contains("cannot read /events: input/output error"), "{trouble}");
+    fail(&disk, None);
+    turn(&mut steps);
+    assert_eq!((durable(&steps), steps.status().troubles().tape), (2, None));
+}
+
+#[test]
+fn a_name_that_a_power_cut_takes_takes_nothing_that_was_answered_for() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    turn(&mut steps);
+    let answered = append(&mut steps).expect("it is appended")[0].position;
+    // Its name is not synced by anybody: only ours is.
+    let file = Files::of(disk.clone());
+    file.rename(&Path::new(DIR).join("runs.jsonl"), &Path::new(DIR).join("runs.jsonl-1")).expect("a rename");
+    write(&disk, format!("{LINE}\n").as_bytes());
+    let image = disk.image();
+    drop(steps);
+    let mut lost = Tally::default();
+    for seed in 0..50 {
+        let disk = image.settle(&mut Chance::new(seed), &mut lost);
+        let mut steps = program(&disk);
+        turn(&mut steps);
+        assert_eq!(steps.started().torn, None, "power cut {seed}");
+        assert!((answered + 1..=answered + 2).contains(&head(&steps)), "power cut {seed}: {}", head(&steps));
+    }
+    assert!(lost.of(Kind::LostNames) > 10, "{lost:?}");
+}
