@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     path::Path,
     sync::Arc,
 };
@@ -55,8 +55,6 @@ struct Plain {
 pub struct Sound {
     pub state_hash: String,
     pub decisions: usize,
-    /// Lines, by index, that were on the tape for good when the power was cut.
-    pub durable: Vec<usize>,
 }
 
 /// What must hold after the program came to rest again.
@@ -68,7 +66,7 @@ pub fn check(life: &Life, before: &Before) -> Result<Sound, String> {
     let written = before.image.path == before.seen.controls();
     let plain = plain(layout, written)?;
     kept(layout, before)?;
-    let durable = lines(&plain, before)?;
+    lines(&plain, before)?;
     if written {
         permitted(&plain, before)?;
     }
@@ -89,7 +87,7 @@ pub fn check(life: &Life, before: &Before) -> Result<Sound, String> {
             return Err(differs(registration.name, &written, want.as_bytes()));
         }
     }
-    Ok(Sound { state_hash: plain.engine.state_hash(), decisions: count, durable })
+    Ok(Sound { state_hash: plain.engine.state_hash(), decisions: count })
 }
 
 fn differs(consumer: &str, written: &[u8], want: &[u8]) -> String {
@@ -148,9 +146,8 @@ fn kept(layout: &Layout, before: &Before) -> Result<(), String> {
     Ok(())
 }
 
-/// Lines that were promised are there, where it was said; no line is there more often than it was written. Those that were
-/// durable.
-fn lines(plain: &Plain, before: &Before) -> Result<Vec<usize>, String> {
+/// Lines that were promised are there, where it was said; no line is there more often than it was written.
+fn lines(plain: &Plain, before: &Before) -> Result<(), String> {
     let durable = before.image.durable;
     for answer in before.answers.iter().filter(|answer| answer.position < durable) {
         let found = plain.lines.get(answer.position as usize);
@@ -162,19 +159,13 @@ fn lines(plain: &Plain, before: &Before) -> Result<Vec<usize>, String> {
         }
     }
     let mut count: HashMap<&[u8], usize> = HashMap::new();
-    let mut kept: HashSet<&[u8]> = HashSet::new();
-    for (position, (_, text)) in (0..).zip(&plain.lines) {
+    for (_, text) in &plain.lines {
         *count.entry(text).or_default() += 1;
-        if position < durable {
-            kept.insert(text);
-        }
     }
     for line in before.lines {
         let found = count.get(line.text.as_bytes()).copied().unwrap_or(0);
-        // A power cut can take the truncation and leave the copy: two files that the tape knows nothing of. Of what was
-        // durable on the tape no copy is folded.
-        let in_both = line.in_both || !kept.contains(line.text.as_bytes());
-        let copies = if line.copied && in_both { 2 } else { 1 };
+        // A power cut can take the truncation and leave the copy: two files that the tape knows nothing of.
+        let copies = if line.copied { 2 } else { 1 };
         if found > line.times * copies {
             return Err(format!("a line that was written {} times is folded {found} times: {}", line.times, line.text));
         }
@@ -184,8 +175,7 @@ fn lines(plain: &Plain, before: &Before) -> Result<Vec<usize>, String> {
             return Err(format!("a line that its producer had synced is lost: {}", line.text));
         }
     }
-    let lines = before.lines.iter().enumerate();
-    Ok(lines.filter(|(_, line)| kept.contains(line.text.as_bytes())).map(|(index, _)| index).collect())
+    Ok(())
 }
 
 impl Permit {

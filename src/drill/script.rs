@@ -264,7 +264,6 @@ impl Script {
         }
         let sound = laws::check(&life, &before)?;
         (0..sound.decisions).for_each(|_| self.report.count("decisions checked"));
-        self.world.are_durable(&sound.durable);
         Ok(sound.state_hash)
     }
 

@@ -26,10 +26,6 @@ pub struct Line {
     pub gone_from: Option<u64>,
     /// A copy was made of it: what a power cut leaves of a copy may be anything.
     pub copied: bool,
-    /// It was on the tape for good.
-    durable: bool,
-    /// It was copied, and not on the tape for good, when the program was ended: both files may have been new to it since.
-    pub in_both: bool,
 }
 
 /// A stream file as its producer knows it.
@@ -67,7 +63,6 @@ impl World {
     /// The same world with another disk under it: after a power cut. Producers begin anew with whatever is there.
     pub fn on(&mut self, disk: Simulated, layout: Layout) {
         (self.disk, self.layout) = (disk, layout);
-        self.lines.iter_mut().for_each(|line| line.in_both |= line.copied && !line.durable);
         self.open.clear();
         self.rotated.clear();
     }
@@ -75,11 +70,6 @@ impl World {
     /// The program has seen what is there.
     pub fn looked(&mut self) {
         self.rotated.iter_mut().for_each(|(_, held)| held.looked = true);
-    }
-
-    /// Lines that are on the tape for good, by index.
-    pub fn are_durable(&mut self, lines: &[usize]) {
-        lines.iter().for_each(|index| self.lines[*index].durable = true);
     }
 
     fn text(&mut self, chance: &mut Chance, stream: &str, report: &mut Report) -> String {
@@ -174,15 +164,7 @@ impl World {
             self.lines[index].times += 1;
             return index;
         }
-        self.lines.push(Line {
-            text,
-            times: 1,
-            safe_from: None,
-            gone_from: None,
-            copied: false,
-            durable: false,
-            in_both: false,
-        });
+        self.lines.push(Line { text, times: 1, safe_from: None, gone_from: None, copied: false });
         self.lines.len() - 1
     }
 
