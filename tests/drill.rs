@@ -6,9 +6,9 @@ use runtape::{
     drill::{Report, Settings, play},
     files::{
         Disk as _, Files, How,
-        simulated::{Chance, Simulated, Tally},
+        simulated::{Chance, Kind, Simulated, Tally, Trouble},
     },
-    streams::{Follower, Scope, copies::SealedExtent},
+    streams::{Follower, Poll, Scope, copies::SealedExtent},
 };
 
 /// So many seeds; a seed is some hundred power cuts.
@@ -49,46 +49,81 @@ fn a_disk_that_lies_about_its_syncs_is_found_out() {
 }
 
 /// A file that was sealed and durable, copied by somebody who syncs nothing, and emptied.
-fn copied_and_emptied(disk: &Simulated, files: &Files, dir: &Path) -> (Follower, Vec<u8>) {
-    let links = dir.join("links");
-    files.make_dirs(&links).expect("our folder");
-    files.sync_dir(dir).expect("a sync");
-    let lines = b"{\"run_id\":\"r1\",\"latency_ms\":1}\n".repeat(20);
-    let original = disk.open(&dir.join("runs.jsonl"), How::AppendOrMake).expect("a stream");
-    original.append(&lines).expect("a write");
-    let mut follower = Follower::new(files.clone(), dir.to_owned(), Some(links.clone()), Vec::new());
-    let poll = follower.poll(&Scope::All, &|_| Ok(Vec::new())).expect("a look");
-    assert_eq!(poll.pending.len(), 1, "{:?}", poll.problems);
-    poll.pending.iter().for_each(|range| follower.sealed(range));
-    original.sync_all().expect("a sync");
-    for dir in [dir, &links] {
+struct Emptied {
+    disk: Simulated,
+    files: Files,
+    dir: &'static Path,
+    follower: Follower,
+    lines: Vec<u8>,
+}
+
+impl Emptied {
+    fn new() -> Emptied {
+        let dir = Path::new("/events");
+        let disk = Simulated::new(dir);
+        let (files, links) = (Files::of(disk.clone()), dir.join("links"));
+        files.make_dirs(&links).expect("our folder");
         files.sync_dir(dir).expect("a sync");
+        let lines = b"{\"run_id\":\"r1\",\"latency_ms\":1}\n".repeat(20);
+        let original = disk.open(&dir.join("runs.jsonl"), How::AppendOrMake).expect("a stream");
+        original.append(&lines).expect("a write");
+        let follower = Follower::new(files.clone(), dir.to_owned(), Some(links.clone()), Vec::new());
+        let mut emptied = Emptied { disk, files, dir, follower, lines };
+        let poll = emptied.look();
+        assert_eq!(poll.pending.len(), 1, "{:?}", poll.problems);
+        poll.pending.iter().for_each(|range| emptied.follower.sealed(range));
+        original.sync_all().expect("a sync");
+        for dir in [dir, &links] {
+            emptied.files.sync_dir(dir).expect("a sync");
+        }
+        let copy = emptied.disk.open(&dir.join("runs.jsonl.1"), How::Anew).expect("a copy");
+        copy.append(&emptied.lines).expect("a write");
+        original.set_len(0).expect("it is emptied");
+        emptied
     }
-    let copy = disk.open(&dir.join("runs.jsonl.1"), How::Anew).expect("a copy");
-    copy.append(&lines).expect("a write");
-    original.set_len(0).expect("it is emptied");
-    original.sync_all().expect("a sync");
-    (follower, lines)
+
+    fn look(&mut self) -> Poll {
+        let extent = SealedExtent { from: 0, to: self.lines.len() as u64, data: blake3::hash(&self.lines) };
+        self.follower.poll(&Scope::All, &|_| Ok(vec![extent])).expect("a look")
+    }
+
+    /// What power cuts leave of a file.
+    fn left(&self, path: &Path) -> Vec<Vec<u8>> {
+        let left = |seed| Files::of(self.disk.image().settle(&mut Chance::new(seed), &mut Tally::default()));
+        (0..200).map(|seed| left(seed).read(path).unwrap_or_default()).collect()
+    }
 }
 
 #[test]
 fn a_copy_that_stands_in_for_an_emptied_file_outlives_its_name_and_a_power_cut() {
-    let dir = Path::new("/events");
-    let disk = Simulated::new(dir);
-    let files = Files::of(disk.clone());
-    let (mut follower, lines) = copied_and_emptied(&disk, &files, dir);
-    let extent = |_: &str| {
-        let data = blake3::hash(&lines);
-        Ok(vec![SealedExtent { from: 0, to: lines.len() as u64, data }])
-    };
-    follower.poll(&Scope::All, &extent).expect("a look");
-    let history = follower.generation(0).path.clone();
-    files.remove(&dir.join("runs.jsonl.1")).expect("the copy");
-    for seed in 0..200 {
-        let left = disk.image().settle(&mut Chance::new(seed), &mut Tally::default());
-        let found = Files::of(left).read(&history).unwrap_or_default();
-        assert!(found == lines, "power cut {seed} leaves {} of {} bytes in {history:?}", found.len(), lines.len());
+    let mut emptied = Emptied::new();
+    emptied.look();
+    let history = emptied.follower.generation(0).path.clone();
+    emptied.files.remove(&emptied.dir.join("runs.jsonl.1")).expect("the copy");
+    for (seed, found) in emptied.left(&history).into_iter().enumerate() {
+        assert!(found == emptied.lines, "power cut {seed} leaves {} bytes in {history:?}", found.len());
     }
+}
+
+#[test]
+fn a_power_cut_brings_no_lines_back_that_are_read_from_a_copy() {
+    let mut emptied = Emptied::new();
+    let stream = emptied.dir.join("runs.jsonl");
+    assert!(emptied.left(&stream).contains(&emptied.lines), "nothing could come back");
+    emptied.look();
+    assert!(emptied.left(&stream).iter().all(Vec::is_empty), "lines came back");
+}
+
+#[test]
+fn a_copy_that_cannot_be_synced_takes_the_place_of_nothing_and_is_told() {
+    let mut emptied = Emptied::new();
+    emptied.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(Kind::FailedSyncs) }));
+    emptied.look();
+    let error = emptied.follower.failed_sync().expect("a sync failed");
+    assert_eq!(error.to_string(), "input/output error");
+    let inode = |path: &Path| emptied.files.about(path).expect("a file").id.inode();
+    let history = &emptied.follower.generation(0).path;
+    assert_eq!(inode(history), inode(&emptied.dir.join("runs.jsonl")), "{history:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     laws::{self, Before},
     life::{Answers, DIR, Life, layout},
     report::{Report, Violation},
-    world::{AGENTS, World},
+    world::{self, AGENTS, World},
 };
 use crate::{
     files::simulated::{Chance, Image, Simulated, Trouble},
@@ -248,7 +248,8 @@ impl Script {
             self.report.count("controls checked");
             (0..laws::permits(&seen)).for_each(|_| self.report.count("permissions checked"));
         }
-        let before = Before { image, lines: &self.world.lines, answers, seen };
+        let left = world::streams(disk);
+        let before = Before { image, lines: &self.world.lines, answers, seen, left: &left };
         laws::check_files(&layout(disk), &before)?;
         let mut life = Life::begin(disk, self.world.now, image.durable, Answers::default())
             .map_err(|error| format!("it does not start: {error}"))?;

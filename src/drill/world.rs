@@ -1,6 +1,6 @@
 use std::{
-    collections::BTreeMap,
-    io::{self, Write},
+    collections::{BTreeMap, HashSet},
+    io::{self, Read, Write},
     path::PathBuf,
 };
 
@@ -24,8 +24,9 @@ pub struct Line {
     pub safe_from: Option<u64>,
     /// The call from which on its file was deleted, or a copy of it made.
     pub gone_from: Option<u64>,
-    /// A copy was made of it: what a power cut leaves of a copy may be anything.
-    pub copied: bool,
+    /// The most files that it lay in when a program was started: where a power cut leaves a file beside its copy, both are
+    /// new, or one of them is no copy to the letter any more.
+    pub files: usize,
 }
 
 /// A stream file as its producer knows it.
@@ -62,6 +63,8 @@ impl World {
 
     /// The same world with another disk under it: after a power cut. Producers begin anew with whatever is there.
     pub fn on(&mut self, disk: Simulated, layout: Layout) {
+        let files = streams(&disk);
+        self.lines.iter_mut().for_each(|line| line.files = line.files.max(files_with(&files, line)));
         (self.disk, self.layout) = (disk, layout);
         self.open.clear();
         self.rotated.clear();
@@ -164,7 +167,7 @@ impl World {
             self.lines[index].times += 1;
             return index;
         }
-        self.lines.push(Line { text, times: 1, safe_from: None, gone_from: None, copied: false });
+        self.lines.push(Line { text, times: 1, safe_from: None, gone_from: None, files: 1 });
         self.lines.len() - 1
     }
 
@@ -217,7 +220,6 @@ impl World {
         let file = self.disk.open(&held.path, How::Append)?;
         let mut bytes = vec![0; file.about()?.len as usize];
         file.read_at(&mut bytes, 0)?;
-        copied(&mut self.lines, &bytes);
         let copy = self.disk.open(&aside, How::Anew)?;
         copy.append(&bytes)?;
         copy.sync_all()?;
@@ -267,7 +269,6 @@ impl World {
         packed.write_all(&bytes)?;
         let mut path = held.path.clone().into_os_string();
         path.push(".gz");
-        copied(&mut self.lines, &bytes);
         let file = self.disk.open(&PathBuf::from(path), How::Anew)?;
         file.append(&packed.finish()?)?;
         file.sync_all()?;
@@ -281,7 +282,26 @@ fn holds(bytes: &[u8], text: &str) -> bool {
     memchr::memmem::find(bytes, text.as_bytes()).is_some()
 }
 
-/// A copy holds whatever its file does, be it from before a power cut.
-fn copied(lines: &mut [Line], bytes: &[u8]) {
-    lines.iter_mut().filter(|line| holds(bytes, &line.text)).for_each(|line| line.copied = true);
+/// In how many files a line lies.
+pub fn files_with(files: &[Vec<u8>], line: &Line) -> usize {
+    files.iter().filter(|file| holds(file, &line.text)).count()
+}
+
+/// What lies in the files of streams on a disk, unpacked as far as it can be.
+pub fn streams(disk: &Simulated) -> Vec<Vec<u8>> {
+    let layout = super::life::layout(disk);
+    let paths = disk.list(&layout.dir).unwrap_or_default();
+    let mut seen = HashSet::new();
+    let files = paths.into_iter().filter_map(|path| {
+        let new = seen.insert(layout.files.about(&path).ok()?.id.inode());
+        let bytes = layout.files.read(&path).ok().filter(|_| new)?;
+        if path.extension().is_none_or(|extension| extension != "gz") {
+            return Some(bytes);
+        }
+        let mut unpacked = Vec::new();
+        // What cannot be unpacked is not read.
+        let _ = flate2::read::MultiGzDecoder::new(&*bytes).read_to_end(&mut unpacked);
+        Some(unpacked)
+    });
+    files.collect()
 }

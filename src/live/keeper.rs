@@ -71,8 +71,6 @@ pub struct Keeper {
     pub snapshots: Snapshots,
     pub mark: DurableMark,
     pub registry: &'static [Registration],
-    /// A sync failed.
-    pub poisoned: bool,
     pub waiting: Waiting,
 }
 
@@ -106,7 +104,7 @@ impl Keeper {
     pub fn turn(&mut self) -> bool {
         let mut waiting = std::mem::take(&mut self.waiting);
         self.inbox.try_iter().for_each(|message| waiting.take(message));
-        if self.poisoned {
+        if self.status.is_poisoned() {
             // Nothing more is written: all of it is made again from the tape at the next start.
             waiting = Waiting { stop: waiting.stop, ..Waiting::default() };
         } else {
@@ -119,7 +117,11 @@ impl Keeper {
     fn keep(&mut self, waiting: &mut Waiting) {
         if waiting.sealed_to > self.status.durable.load(Ordering::Acquire) {
             if let Err(error) = self.sync(waiting) {
-                return self.poison(&error);
+                return self.status.poison(&error);
+            }
+            // Elsewhere, of the same files.
+            if self.status.is_poisoned() {
+                return;
             }
             waiting.files.clear();
             waiting.new_links = false;
@@ -137,7 +139,7 @@ impl Keeper {
             && !waiting.snapshots.is_empty()
             && let Err(error) = self.own.iter().try_for_each(OwnLines::sync)
         {
-            return self.poison(&error);
+            return self.status.poison(&error);
         }
         let written = written.and_then(|()| self.write_snapshots(waiting));
         let trouble = written.err().map(|error| format!("cannot write below .runtape: {error}"));
@@ -145,14 +147,6 @@ impl Keeper {
             tracing::warn!("{trouble}; it is tried again");
         }
         self.status.trouble(|troubles| troubles.store = trouble);
-    }
-
-    /// After a failed sync the kernel may call lost pages clean: a second try would prove nothing.
-    fn poison(&mut self, error: &io::Error) {
-        let what = format!("a sync failed, nothing is acknowledged any more; restart runtape: {error}");
-        tracing::error!("{what}");
-        self.poisoned = true;
-        self.status.trouble(|troubles| troubles.not_durable = Some(what));
     }
 
     fn sync(&self, waiting: &Waiting) -> io::Result<()> {

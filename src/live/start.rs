@@ -194,7 +194,6 @@ fn keeper(
         snapshots: restorer.snapshots.clone(),
         mark: DurableMark::new(layout.files.clone(), layout.durable()),
         registry: restorer.registry,
-        poisoned: false,
         waiting: Default::default(),
     })
 }

@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -206,6 +206,17 @@ impl Status {
     /// A copy of what is wrong now.
     pub fn troubles(&self) -> Troubles {
         lock(&self.troubles).clone()
+    }
+
+    /// After a failed sync the kernel may call lost pages clean: a second try would prove nothing.
+    pub(super) fn poison(&self, error: &io::Error) {
+        let what = format!("a sync failed, nothing is acknowledged any more; restart runtape: {error}");
+        tracing::error!("{what}");
+        self.trouble(|troubles| troubles.not_durable = Some(what));
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        lock(&self.troubles).not_durable.is_some()
     }
 
     pub(super) fn trouble(&self, change: impl FnOnce(&mut Troubles)) {

@@ -239,6 +239,9 @@ impl Tailer {
         self.unsealed = None;
         let layout = self.layout.clone();
         let poll = self.follower.poll(scope, &|file| tape::extents_of(&layout, file));
+        if let Some(error) = self.follower.failed_sync() {
+            self.status.poison(&error);
+        }
         let Poll { pending, resets, problems } = match poll {
             Ok(poll) => poll,
             Err(error) => {

@@ -42,6 +42,8 @@ pub struct Follower {
     pub(super) resets: Vec<Reset>,
     /// Links were made for files that are on the tape already, and may be all that keeps them.
     pub(super) relinked: bool,
+    /// A sync failed, and nobody was told yet.
+    pub(super) failed_sync: Option<io::Error>,
     /// Names of streams, and how many there may be.
     pub(super) streams: HashSet<Arc<str>>,
     pub(super) streams_max: usize,
@@ -71,6 +73,7 @@ impl Follower {
             packed: HashMap::new(),
             resets: Vec::new(),
             relinked: false,
+            failed_sync: None,
             streams: HashSet::new(),
             streams_max: STREAMS_MAX,
             beyond: 0,
@@ -123,12 +126,15 @@ impl Follower {
                 None => fresh.push(file),
             }
         }
+        let mut ended = Vec::new();
         if *scope == Scope::All {
             self.visit_departed(&mut grown);
+            ended = self.ended_with_shadows();
         }
         for (index, file) in grown {
             self.collect(index, file, extents_of, &mut poll);
         }
+        ended.into_iter().for_each(|of| self.release_copies(of, extents_of, &mut poll));
         let before = fresh.len();
         fresh.retain(|file| self.has_place(&file.name.stream));
         if *scope == Scope::All {
@@ -141,7 +147,7 @@ impl Follower {
                 self.meet(file, extents_of, &mut poll);
             }
         }
-        self.keep_links(&mut poll);
+        self.keep_links();
         self.order(&found, &mut poll.pending);
         Ok(poll)
     }
@@ -162,15 +168,17 @@ impl Follower {
     }
 
     /// Makes new links durable at once: whoever deletes the other name does not wait for the next round.
-    fn keep_links(&mut self, poll: &mut Poll) {
-        if let (true, Some(links)) = (self.relinked, &self.links) {
-            match self.files.sync_dir(links) {
-                Ok(()) => self.relinked = false,
-                Err(error) => {
-                    poll.problems.push(Problem { path: links.clone(), what: format!("cannot be synced: {error}") })
-                }
-            }
+    fn keep_links(&mut self) {
+        if let (true, Some(links)) = (std::mem::take(&mut self.relinked), &self.links)
+            && let Err(error) = self.files.sync_dir(links)
+        {
+            self.failed_sync.get_or_insert(error);
         }
+    }
+
+    /// Why a sync failed since this was last asked. One that works later proves nothing of what this one lost.
+    pub fn failed_sync(&mut self) -> Option<io::Error> {
+        self.failed_sync.take()
     }
 
     /// Remembers that a pending range is on the tape.

@@ -1,11 +1,16 @@
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     copies::{self, Likeness},
     follow::Follower,
     generation::{Generation, GenerationRecord, State},
     links,
-    name::{Age, Compression},
+    name::{self, Age, Compression, StreamFile},
     poll::{ExtentsOf, Poll, ResetReason},
     scan::{self, Found, Inode, Problem},
     seekable::Table,
@@ -152,37 +157,47 @@ impl Follower {
         self.release_copies(ended, extents_of, poll);
     }
 
-    fn release_copies(&mut self, of: usize, extents_of: &ExtentsOf, poll: &mut Poll) {
+    /// Of what ended, that of which a copy could not take the place yet.
+    pub(super) fn ended_with_shadows(&self) -> Vec<usize> {
+        let ended = |generation: &Generation| match generation.state {
+            State::Shadow { of } if !self.is_followed(of) => Some(of),
+            _ => None,
+        };
+        self.generations.iter().filter_map(ended).collect()
+    }
+
+    pub(super) fn release_copies(&mut self, of: usize, extents_of: &ExtentsOf, poll: &mut Poll) {
         // Looked at anew by the same poll, or by the next full one.
         self.held.release_parts(of);
         for index in 0..self.generations.len() {
             if self.generations[index].state != (State::Shadow { of }) {
                 continue;
             }
-            let likeness = self.likeness_of_shadow(index, of, extents_of);
+            let whole = matches!(self.likeness_of_shadow(index, of, extents_of), Ok(Likeness::Copy));
             let sealed = self.generations[of].sealed;
-            let shadow = &mut self.generations[index];
+            let shadow = &self.generations[index];
             let copy =
                 Copy { path: shadow.path.clone(), inode: shadow.inode(), compression: shadow.record.compression };
-            if matches!(likeness, Ok(Likeness::Copy)) {
+            if !self.adopt(of, &copy, whole) {
+                continue;
+            }
+            let shadow = &mut self.generations[index];
+            if whole {
                 shadow.state = State::Open;
                 shadow.advance(&self.files, sealed, None);
-                self.adopt(of, &copy, true);
                 self.collect(index, None, extents_of, poll);
                 continue;
             }
             // Taken before the last sealed line: it has nothing new.
             shadow.state = State::Ended;
-            let inode = shadow.inode();
-            self.by_inode.remove(&inode);
-            self.adopt(of, &copy, false);
+            self.by_inode.remove(&copy.inode);
         }
     }
 
     fn likeness_of_shadow(&self, shadow: usize, of: usize, extents_of: &ExtentsOf) -> io::Result<Likeness> {
         let (shadow, of) = (&self.generations[shadow], &self.generations[of]);
         let (id, len) = source::identify(&self.files, &shadow.path)?;
-        let name = super::name::StreamFile {
+        let name = StreamFile {
             stream: shadow.stream().to_string(),
             age: Age::Archived,
             compression: shadow.record.compression,
@@ -224,34 +239,54 @@ impl Follower {
         if lost.is_empty() {
             return Ok(());
         }
-        let (found, _) = scan::scan(&self.files, &self.dir)?;
-        for file in &found {
-            if self.by_inode.contains_key(&file.id.inode()) {
-                continue;
-            }
-            for &of in lost.iter().rev() {
-                self.recover_from(file, of, extents_of);
-            }
+        let (mut found, _) = scan::scan(&self.files, &self.dir)?;
+        found.retain(|file| !self.by_inode.contains_key(&file.id.inode()));
+        self.recover_from(&found, &lost, extents_of);
+        lost.retain(|of| self.is_lost(&self.generations[*of]));
+        if !lost.is_empty() {
+            let known = self.known_copies();
+            self.recover_from(&known, &lost, extents_of);
         }
         Ok(())
     }
 
-    fn recover_from(&mut self, file: &Found, of: usize, extents_of: &ExtentsOf) {
-        let lost = &self.generations[of];
-        if file.id.inode() == lost.inode() || !copies::may_be_copy(file, lost, false) {
-            return;
-        }
-        let whole = match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
-            Ok(Likeness::Copy) => true,
-            Ok(Likeness::Part) => false,
-            // A file that cannot be read is met, and reported, by the first look.
-            Ok(Likeness::Different) | Err(_) => return,
+    /// Files of which lines of their own are on the tape, and which may have been copies before: wherever they lie by now.
+    fn known_copies(&self) -> Vec<Found> {
+        let found = |generation: &Generation| {
+            let name = name::parse(&generation.record.name).filter(|name| name.age != Age::Live)?;
+            let name = StreamFile { compression: generation.record.compression, ..name };
+            let (id, len) = source::identify(&self.files, &generation.path).ok()?;
+            Some(Found { path: generation.path.clone(), name, id, len, modified: 0 })
         };
-        self.adopt(of, &Copy::of(file), whole);
+        let known = self.generations.iter().filter(|generation| generation.state != State::Dropped);
+        let mut seen = HashSet::new();
+        known.filter_map(found).filter(|file| seen.insert(file.id.inode())).collect()
+    }
+
+    fn is_lost(&self, generation: &Generation) -> bool {
+        let Ok((id, len)) = source::identify(&self.files, &generation.path) else { return true };
+        id.inode() == generation.inode() || (!generation.is_packed() && len < generation.sealed)
+    }
+
+    fn recover_from(&mut self, found: &[Found], lost: &[usize], extents_of: &ExtentsOf) {
+        for (file, &of) in found.iter().flat_map(|file| lost.iter().rev().map(move |of| (file, of))) {
+            let lost = &self.generations[of];
+            if file.id.inode() == lost.inode() || !copies::may_be_copy(file, lost, false) {
+                continue;
+            }
+            let whole = match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
+                Ok(Likeness::Copy) => true,
+                Ok(Likeness::Part) => false,
+                // A file that cannot be read is met, and reported, by the first look.
+                Ok(Likeness::Different) | Err(_) => continue,
+            };
+            self.adopt(of, &Copy::of(file), whole);
+        }
     }
 
     /// History that only a copy still holds is read from the copy. One that holds only a part is better than nothing,
-    /// and gives way to a whole one. False when the copy was renamed since it was seen: it is to be met again.
+    /// and gives way to a whole one. False when the copy was renamed since it was seen, or could not be made durable: it
+    /// is to be met again.
     fn adopt(&mut self, of: usize, copy: &Copy, whole: bool) -> bool {
         let old = &self.generations[of];
         if old.state == State::Dropped {
@@ -265,11 +300,14 @@ impl Follower {
         if !whole && from_copy {
             return true;
         }
-        let linked = self.links.as_ref().map(|links| {
-            // Whoever made the copy need not have synced it, and what was sealed is in no other file any more.
-            source::open_file(&self.files, &copy.path)?.sync_data()?;
-            links::make(&self.files, links, old.file(), copy.compression, &copy.path, copy.inode)
-        });
+        let (original, file) = (old.path.clone(), old.file().clone());
+        if !self.secure(&original, &copy.path) {
+            return false;
+        }
+        let linked = self
+            .links
+            .as_ref()
+            .map(|links| links::make(&self.files, links, &file, copy.compression, &copy.path, copy.inode));
         self.relinked |= matches!(linked, Some(Ok(_)));
         let still_there = || source::identify(&self.files, &copy.path).is_ok_and(|(id, _)| id.inode() == copy.inode);
         let path = match linked {
@@ -286,6 +324,24 @@ impl Follower {
             self.by_inode.remove(&inode);
         }
         true
+    }
+
+    /// Whoever made the copy need not have synced it, and what was sealed is in no other file any more; and a power cut
+    /// must not bring the lines back that the original had. False when it cannot be done.
+    fn secure(&mut self, original: &Path, copy: &Path) -> bool {
+        if self.links.is_none() {
+            return true;
+        }
+        let synced = |path: &Path| match source::open_file(&self.files, path) {
+            Ok(file) => Ok(file.sync_data()),
+            Err(error) => Err(error.kind() == io::ErrorKind::NotFound),
+        };
+        let (copy, original) = (synced(copy), synced(original));
+        let done = matches!(copy, Ok(Ok(()))) && matches!(original, Ok(Ok(())) | Err(true));
+        for error in [copy, original].into_iter().flatten().filter_map(Result::err) {
+            self.failed_sync.get_or_insert(error);
+        }
+        done
     }
 
     fn is_followed(&self, index: usize) -> bool {

@@ -133,3 +133,26 @@ fn a_name_that_a_power_cut_takes_takes_nothing_that_was_answered_for() {
     }
     assert!(lost.of(Kind::LostNames) > 10, "{lost:?}");
 }
+
+#[test]
+fn a_copy_whose_sync_failed_proves_nothing_until_the_machine_starts_again() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    turn(&mut steps);
+    assert_eq!(durable(&steps), 1);
+    let [stream, copy] = ["runs.jsonl", "runs.jsonl-1"].map(|name| Path::new(DIR).join(name));
+    let file = disk.open(&copy, How::AppendOrMake).expect("a copy");
+    file.append(format!("{LINE}\n{LINE}\n").as_bytes()).expect("a write");
+    disk.open(&stream, How::Append).expect("a stream").set_len(0).expect("it is emptied");
+    fail(&disk, Some(Kind::FailedSyncs));
+    steps.look();
+    fail(&disk, None);
+    // What the copy has beyond what was sealed is read, and never durable.
+    turn(&mut steps);
+    turn(&mut steps);
+    assert_eq!((durable(&steps), head(&steps)), (1, 2));
+    let trouble = steps.status().troubles().not_durable.expect("it says so");
+    assert!(trouble.contains("a sync failed, nothing is acknowledged any more; restart runtape"), "{trouble}");
+    append(&mut steps).expect_err("nothing is acknowledged");
+}

@@ -177,3 +177,26 @@ fn a_power_cut_that_spoils_the_end_of_the_tape_keeps_the_history_that_a_copy_hol
     assert_eq!((torn.round, torn.from, torn.to), (0, 0, 1), "{}", torn.why);
     assert_eq!(std::fs::read(owner.layout.tape()).expect("a tape"), b"");
 }
+
+#[test]
+fn history_is_found_in_a_copy_whose_own_lines_are_on_the_tape_and_that_left_the_directory() {
+    let events = Events::new();
+    let mut owner = Owner::new(events.path());
+    owner.append("runs", b"{\"run_id\":\"r1\",\"agent\":\"a\",\"latency_ms\":1}\n");
+    owner.round();
+    owner.append("runs", b"{\"run_id\":\"r2\",\"agent\":\"a\",\"latency_ms\":1}\n");
+    let (stream, copy) = (owner.layout.stream("runs"), events.path().join("runs.jsonl.1"));
+    std::fs::copy(&stream, &copy).expect("a copy");
+    std::fs::write(&stream, b"").expect("it is emptied");
+    let layout = owner.layout.clone();
+    let poll = owner.follower.poll(&Scope::All, &|file| extents_of(&layout, file)).expect("a look");
+    owner.seal(&poll);
+    // As where the link of the history could not be changed.
+    let link = layout.links().join("f1.jsonl");
+    std::fs::remove_file(&link).expect("a link");
+    std::fs::hard_link(&stream, &link).expect("a link");
+    std::fs::remove_file(&copy).expect("the copy");
+    let (lines, position) = read_back(&layout);
+    assert_eq!(position, 2, "{lines:?}");
+    assert!(lines[0].1.ends_with("r1") && lines[1].1.ends_with("r2"), "{lines:?}");
+}
