@@ -6,7 +6,6 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
@@ -14,8 +13,12 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    prometheus::{Prometheus, free_address, tool},
-    support::{Events, Server, repository, run, stdout, wait_until},
+    prometheus::Prometheus,
+    support::{
+        Events, Server,
+        programs::{Daemon, tool},
+        repository, run, stdout, wait_until,
+    },
 };
 
 /// What arrived: the path it was sent to, and each alert of it.
@@ -59,38 +62,13 @@ fn received(mut stream: TcpStream) -> Option<(String, Value)> {
     Some((first.split(' ').nth(1)?.to_owned(), serde_json::from_slice(&body).ok()?))
 }
 
-struct Alertmanager {
-    child: Child,
-    address: SocketAddr,
-    _dir: tempfile::TempDir,
-}
-
-impl Alertmanager {
-    fn sending_to(program: &Path, listener: SocketAddr) -> Alertmanager {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let routes = fs::read_to_string(repository("ops/prometheus/alertmanager.yml")).expect("the routes");
-        let routes = routes.replace("127.0.0.1:9099", &listener.to_string());
-        let routes: Vec<String> = routes.lines().map(sooner).collect();
-        fs::write(dir.path().join("alertmanager.yml"), routes.join("\n")).expect("a writable directory");
-        let address = free_address();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", dir.path().join("alertmanager.yml").display()))
-            .arg(format!("--storage.path={}", dir.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--cluster.listen-address=", "--log.level=error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("Alertmanager starts");
-        Alertmanager { child, address, _dir: dir }
-    }
-}
-
-impl Drop for Alertmanager {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// An Alertmanager with the shipped routes, which end at the listener.
+fn routing(program: &Path, listener: SocketAddr) -> Daemon {
+    let routes = fs::read_to_string(repository("ops/prometheus/alertmanager.yml")).expect("the routes");
+    let routes = routes.replace("127.0.0.1:9099", &listener.to_string());
+    let routes: Vec<String> = routes.lines().map(sooner).collect();
+    let alone = ["--cluster.listen-address="];
+    Daemon::start(program, "alertmanager.yml", &routes.join("\n"), "--storage.path", &alone)
 }
 
 /// A line of a configuration, with the waiting cut to a second.
@@ -115,7 +93,7 @@ fn alert_arrives(arrived: &Arrived, path: &str, name: &str, status: &str) {
 fn a_fault_calls_somebody_and_its_end_is_told() {
     let (Some(prometheus), Some(alertmanager)) = (tool("prometheus"), tool("prometheus-alertmanager")) else { return };
     let (listener, arrived) = listener();
-    let alertmanager = Alertmanager::sending_to(&alertmanager, listener);
+    let alertmanager = routing(&alertmanager, listener);
     let events = Events::new();
     for number in 0..5 {
         events

@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    prometheus::tool,
-    support::{Events, RUNTAPE, Server, json, repository, run, stdout, wait_until},
-};
+use crate::support::{Events, RUNTAPE, Server, json, programs::tool, repository, run, stdout, wait_until};
 
 const UNIT: &str = "ops/deploy/systemd/runtape.service";
 const ROTATION: &str = "ops/deploy/logrotate/runtape";

@@ -10,8 +10,12 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    prometheus::{Prometheus, missing, python, tool},
-    support::{Events, RUNTAPE, Server, repository, run, stdout, wait_until},
+    prometheus::{Prometheus, python},
+    support::{
+        Events, RUNTAPE, Server,
+        programs::{missing, tool},
+        repository, run, stdout, wait_until,
+    },
 };
 
 const BOARDS: [&str; 3] = ["agents_dashboard", "control_dashboard", "runtape_dashboard"];

@@ -8,10 +8,7 @@ use std::{
     process::Command,
 };
 
-use crate::{
-    prometheus::tool,
-    support::{Events, RUNTAPE, Server, repository, run, stdout},
-};
+use crate::support::{Events, RUNTAPE, Server, programs::tool, repository, run, stdout};
 
 const RULES: &str = "ops/prometheus/runtape.rules.yml";
 const CASES: &str = "ops/prometheus/runtape.rules.test.yml";

@@ -13,11 +13,15 @@ use serde_json::{Value, json};
 /// A Prometheus and what it answers.
 mod running;
 
-pub use running::{Prometheus, encoded, free_address};
+pub use running::{Prometheus, encoded};
 
 use crate::{
     golden::samples,
-    support::{Events, Server, repository, wait_until},
+    support::{
+        Events, Server,
+        programs::{missing, tool},
+        repository, wait_until,
+    },
 };
 
 /// What promtool complains of: units in names that are fixed.
@@ -27,21 +31,6 @@ const COMPLAINTS: [&str; 4] =
 /// Agents whose names could break a page.
 const HOSTILE: [&str; 9] =
     [r#"a"b\c"#, "🦀 naïve 交易", r"trailing\", r#"{agent="x"} 1"#, "a,b=c", r"\n", "# EOF", "\u{202e}gnp.exe", "--"];
-
-/// A tool that is installed, or the reason to fail or to leave a test out.
-pub fn tool(name: &str) -> Option<PathBuf> {
-    let works = Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if works.is_ok_and(|status| status.success()) {
-        return Some(name.into());
-    }
-    missing(&format!("{name} is not installed"))
-}
-
-pub fn missing<T>(why: &str) -> Option<T> {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{why}, and CI=true");
-    eprintln!("left out: {why}");
-    None
-}
 
 /// A Python that has the parser: what `RUNTAPE_PYTHON` names, the machine's, or one made below `target`.
 pub fn python() -> Option<PathBuf> {

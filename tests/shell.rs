@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::support::{Events, run, stdout};
+use crate::support::{Events, programs::tool, run, stdout};
 
 /// Every command, as the help lists them.
 fn commands() -> Vec<String> {
@@ -15,11 +15,6 @@ fn commands() -> Vec<String> {
     let list = list.lines().take_while(|line| !line.is_empty());
     let names = list.filter_map(|line| line.strip_prefix("  ")?.split(' ').next().map(str::to_owned));
     names.filter(|name| !name.is_empty() && name != "help").collect()
-}
-
-/// Whether a program is there to judge.
-fn has(program: &str) -> bool {
-    Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
 /// Gives a text to a program, which must accept it without a word; what it prints.
@@ -50,7 +45,7 @@ fn shells_accept_their_completions() {
             assert!(script.contains(&command), "{shell} does not know {command}");
         }
         assert!(!script.contains("drill"), "{shell}: what is hidden is not offered");
-        if has(shell) {
+        if tool(shell).is_some() {
             accepted(shell, &[check], &script);
         }
     }
@@ -76,12 +71,12 @@ fn bash_completes_commands_and_options() {
 fn man_pages_for_every_command() {
     let dir = Events::new();
     stdout(&run(&["man", dir.text()]));
-    let mut pages = 0;
+    let (mut pages, groff) = (0, tool("groff"));
     for name in commands().iter().map(|command| format!("runtape-{command}")).chain(["runtape".to_owned()]) {
         let path = dir.path().join(format!("{name}.1"));
         let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"), "{name}");
-        if has("groff") {
+        if groff.is_some() {
             let text = accepted("groff", &["-man", "-Tutf8", "-ww", "-Kutf8"], &page);
             assert!(text.contains("General Commands Manual") && text.contains("Print help"), "{name}: {text}");
         }

@@ -152,11 +152,11 @@ fn every_size_is_drawn() {
     }
 }
 
-/// However it ends, the terminal is as it was before.
+/// However it ends, the terminal is as it was before; and where that is gone, so is the program.
 #[test]
 fn the_terminal_is_given_back() {
     let events = Events::copy_of(&repository("events/demo"));
-    for end in ["q", "interrupt", "term"] {
+    for end in ["q", "interrupt", "term", "hangup"] {
         let script = repository("tests/top/terminal.py");
         let output = Command::new("python3")
             .arg(script)

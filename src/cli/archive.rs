@@ -1,5 +1,3 @@
-use std::io::Write;
-
 use clap::Args;
 
 use super::{Events, Found, Output, Usage, reading};
@@ -27,8 +25,7 @@ impl Archive {
         }
         let still = (self.still * 1e9) as Nanos;
         let report = archive::archive(&self.events.layout(), Clock::system().now(), still, self.dry_run)?;
-        let mut out = reading::stdout();
-        if self.output == Output::Text {
+        reading::print(&report, self.output, |out| {
             let name = |names: &[String], file: &str| names.first().map_or_else(|| file.to_owned(), Clone::clone);
             for packed in &report.packed {
                 let after = packed.after.map_or("would be packed".to_owned(), human::bytes);
@@ -39,12 +36,8 @@ impl Archive {
                 writeln!(out, "  kept    {:<24} {}", name(&kept.names, &kept.file), kept.why)?;
             }
             let (before, after) = (human::bytes(report.before), human::bytes(report.after));
-            writeln!(out, "{} files: {before} -> {after}", human::count(report.packed.len() as u64))?;
-        } else {
-            serde_json::to_writer(&mut out, &report)?;
-            writeln!(out)?;
-        }
-        out.flush()?;
+            writeln!(out, "{} files: {before} -> {after}", human::count(report.packed.len() as u64))
+        })?;
         Ok(Found::Nothing)
     }
 }

@@ -1,4 +1,4 @@
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -20,8 +20,7 @@ pub struct Backup {
 impl Backup {
     pub fn run(self) -> anyhow::Result<Found> {
         let report = backup::backup(&self.events.layout(), &self.to, Clock::system().now())?;
-        let mut out = reading::stdout();
-        if self.output == Output::Text {
+        reading::print(&report, self.output, |out| {
             writeln!(
                 out,
                 "{} holds everything before position {}: {} rounds, {} in {} files, {} of it copied now",
@@ -31,12 +30,8 @@ impl Backup {
                 human::bytes(report.bytes),
                 human::count(report.files as u64),
                 human::bytes(report.copied),
-            )?;
-        } else {
-            serde_json::to_writer(&mut out, &report)?;
-            writeln!(out)?;
-        }
-        out.flush()?;
+            )
+        })?;
         Ok(Found::Nothing)
     }
 }

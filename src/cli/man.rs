@@ -14,14 +14,11 @@ pub struct Man {
 
 impl Man {
     pub fn run(self) -> anyhow::Result<Found> {
-        let command = Cli::command().disable_help_subcommand(true);
+        let mut command = Cli::command().disable_help_subcommand(true);
         if self.to.as_os_str() == "-" {
-            // The same page as in a directory, whatever the crate does differently for one alone.
-            let dir = tempfile::tempdir().context("cannot make a temporary directory")?;
-            clap_mangen::generate_to(command, dir.path())?;
-            let page = fs::read(dir.path().join("runtape.1")).context("cannot read the page back")?;
+            command.build();
             let mut out = reading::stdout();
-            out.write_all(&page)?;
+            clap_mangen::Man::new(command).render(&mut out)?;
             out.flush()?;
             return Ok(Found::Nothing);
         }

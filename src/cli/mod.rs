@@ -1,7 +1,11 @@
 //! Floor 11: one file per command. A command returns what it found, or an error; `main` turns either into an exit code:
 //! 0 fine, 1 found something, 2 usage, 3 could not do it.
 
-use std::{ffi::OsString, io, path::PathBuf};
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -270,8 +274,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => {
             match failure::of_words(&error).filter(|_| json) {
-                Some(told) => eprintln!("{told}"),
-                // There is nobody to tell when this fails.
+                Some(told) => tell(&told.to_string()),
                 None => drop(error.print()),
             }
             return u8::try_from(error.exit_code()).unwrap_or(2);
@@ -282,14 +285,15 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Err(error) if is_broken_pipe(&error) => 0,
         Err(error) => {
             let code = exit_code(&error);
-            if json {
-                eprintln!("{}", failure::json(&error, code));
-            } else {
-                eprintln!("runtape: {error:#}");
-            }
+            tell(&if json { failure::json(&error, code).to_string() } else { format!("runtape: {error:#}") });
             code
         }
     }
+}
+
+/// A line on standard error. There is nobody to tell when that fails.
+fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// 2 when what was typed is wrong, 3 when it could not be done.

@@ -70,13 +70,10 @@ impl Prune {
     }
 
     fn print(&self, report: &Report, done: &str) -> anyhow::Result<Found> {
-        let mut out = reading::stdout();
-        if self.output != Output::Text {
-            serde_json::to_writer(&mut out, &report)?;
-            writeln!(out)?;
-        } else if report.rounds == 0 {
-            writeln!(out, "nothing to drop: history begins at position {}", report.position)?;
-        } else {
+        reading::print(report, self.output, |out| {
+            if report.rounds == 0 {
+                return writeln!(out, "nothing to drop: history begins at position {}", report.position);
+            }
             let (lines, rounds) = (human::count(report.lines), human::count(report.rounds));
             let bytes = human::bytes(report.bytes);
             writeln!(out, "{lines} lines in {rounds} rounds {done}, sealed up to {}; {bytes} of files", report.sealed)?;
@@ -88,9 +85,8 @@ impl Prune {
                 let why = file.why.as_deref().unwrap_or_default();
                 writeln!(out, "  {:<17} {:<24} {:>10}  {why}", "kept whole", name(file), human::bytes(file.bytes))?;
             }
-            writeln!(out, "history begins at position {}", report.position)?;
-        }
-        out.flush()?;
+            writeln!(out, "history begins at position {}", report.position)
+        })?;
         Ok(Found::Nothing)
     }
 }

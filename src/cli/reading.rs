@@ -1,7 +1,7 @@
 use std::{
     cell::Cell,
     fs,
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -9,17 +9,21 @@ use std::{
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
-use super::Events;
+use super::{Events, Output};
 use crate::{
     clock::{Clock, Stopwatch},
     policy::{InForce, Policy},
     tape::Directory,
 };
 
-/// Opens a directory for reading, and tells of what cannot be followed in it.
+/// Opens a directory for reading, and tells of what was cut off in it.
+///
+/// # Errors
+/// It cannot be read, or something in it cannot be followed.
 pub fn open(events: &Events) -> anyhow::Result<Directory> {
-    let directory = Directory::open(events.layout(), Some(Clock::system().now()))?;
+    let directory = quietly(events)?;
     for reset in &directory.resets {
         eprintln!(
             "runtape: stream {} (file {}) was {} below offset {}: run `runtape verify`",
@@ -29,6 +33,15 @@ pub fn open(events: &Events) -> anyhow::Result<Directory> {
             reset.sealed
         );
     }
+    Ok(directory)
+}
+
+/// As [`open`], without a word where the screen belongs to somebody else.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn quietly(events: &Events) -> anyhow::Result<Directory> {
+    let directory = Directory::open(events.layout(), Some(Clock::system().now()))?;
     if let Some(problem) = directory.problems.first() {
         anyhow::bail!("cannot follow {}: {}", problem.path.display(), problem.what);
     }
@@ -84,6 +97,25 @@ impl Progress {
 /// Standard output with a buffer; a reader who leaves ends the program quietly.
 pub fn stdout() -> io::BufWriter<io::StdoutLock<'static>> {
     io::BufWriter::with_capacity(64 * 1024, io::stdout().lock())
+}
+
+/// Prints what a command did: as a text that `write` makes of it, or whole on one line of JSON.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub fn print<R: Serialize>(
+    report: &R,
+    output: Output,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> anyhow::Result<()> {
+    let mut out = stdout();
+    if output == Output::Text {
+        write(&mut out)?;
+    } else {
+        serde_json::to_writer(&mut out, report)?;
+        writeln!(out)?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Whether output may be coloured: a terminal, and nobody said no.

@@ -1,4 +1,4 @@
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -26,8 +26,7 @@ impl Restore {
             true => restore::check(&Files::machine(), &self.from)?,
             false => restore::restore(&self.from, &self.events.layout())?,
         };
-        let mut out = reading::stdout();
-        if self.output == Output::Text {
+        reading::print(&report, self.output, |out| {
             let done = if self.dry_run { "is sound, and holds" } else { "now holds" };
             writeln!(
                 out,
@@ -37,12 +36,8 @@ impl Restore {
                 human::count(report.rounds),
                 human::bytes(report.bytes),
                 human::count(report.files as u64),
-            )?;
-        } else {
-            serde_json::to_writer(&mut out, &report)?;
-            writeln!(out)?;
-        }
-        out.flush()?;
+            )
+        })?;
         Ok(Found::Nothing)
     }
 }

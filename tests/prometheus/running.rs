@@ -1,50 +1,32 @@
 use std::{
-    fs,
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
-    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use serde_json::Value;
 
-/// A Prometheus of its own, killed with its value.
-pub struct Prometheus {
-    child: Child,
-    address: SocketAddr,
-    _dir: tempfile::TempDir,
-}
+use crate::support::programs::Daemon;
 
-/// An address on this machine that nobody listens on.
-pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+/// A Prometheus of its own.
+pub struct Prometheus {
+    daemon: Daemon,
 }
 
 impl Prometheus {
     /// Scrapes a server each second; `more` is appended to its configuration.
     pub fn scraping(program: &Path, target: SocketAddr, more: &str) -> Prometheus {
-        let dir = tempfile::tempdir().expect("a temporary directory");
         let config = format!(
             "global:\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  evaluation_interval: 1s\nscrape_configs:\n  - job_name: runtape\n    static_configs:\n      - targets: ['{target}']\n{more}"
         );
-        fs::write(dir.path().join("prometheus.yml"), config).expect("a writable directory");
-        let address = free_address();
-        let child = Command::new(program)
-            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-            .arg(format!("--web.listen-address={address}"))
-            .args(["--enable-feature=exemplar-storage", "--log.level=error"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("Prometheus starts");
-        Prometheus { child, address, _dir: dir }
+        let more = ["--enable-feature=exemplar-storage"];
+        Prometheus { daemon: Daemon::start(program, "prometheus.yml", &config, "--storage.tsdb.path", &more) }
     }
 
     /// What its HTTP API answers as `data`, once it does.
     pub fn ask(&self, path: &str) -> Option<Value> {
-        let mut stream = TcpStream::connect(self.address).ok()?;
+        let mut stream = TcpStream::connect(self.daemon.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         // 1.0, so that the answer is not chunked.
         write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
@@ -64,13 +46,6 @@ impl Prometheus {
         let results = self.results(query)?;
         let [result] = results.as_slice() else { return None };
         result["value"][1].as_str()?.parse().ok()
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,3 +1,6 @@
+/// Programs of others.
+pub mod programs;
+
 use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Read, Write},

@@ -8,6 +8,9 @@ fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
 before = termios.tcgetattr(slave)
 env = dict(os.environ, TERM="xterm-256color", LC_ALL="C.UTF-8")
 child = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env, start_new_session=True)
+if end == "hangup":
+    # Nothing but the program holds the terminal then. It is not the one it is controlled by: no signal tells it.
+    os.close(slave)
 seen, deadline = b"", time.monotonic() + 60
 
 
@@ -29,6 +32,10 @@ def press(keys):
 
 
 until("the first picture", lambda new: b"decisions" in new)
+if end == "hangup":
+    os.close(master)
+    print(end, child.wait(timeout=30))
+    sys.exit()
 assert termios.tcgetattr(slave)[3] & (termios.ICANON | termios.ECHO) == 0, "keys are read one by one"
 for keys in [b"?", b"\x1b", b"/", b"a", b"\r"]:
     press(keys)

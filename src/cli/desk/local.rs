@@ -30,7 +30,7 @@ use crate::{
         decisions::{self, Filter, Source},
     },
     streams::Appender,
-    tape::{Directory, Until},
+    tape::Until,
 };
 
 /// Between two looks at the decisions files.
@@ -135,10 +135,7 @@ impl Local {
 
     /// Folds the directory without a word to the terminal, and keeps the last decisions.
     fn see(&self, asking: &Asking) -> anyhow::Result<Look> {
-        let directory = Directory::open(self.events.layout(), Some(self.clock.now()))?;
-        if let Some(problem) = directory.problems.first() {
-            anyhow::bail!("cannot follow {}: {}", problem.path.display(), problem.what);
-        }
+        let directory = reading::quietly(&self.events)?;
         let own = asking.about.as_deref().map(Filter::of_agent);
         let (mut last, mut about) = (VecDeque::new(), VecDeque::new());
         let keep = |list: &mut VecDeque<DecisionLine>, line: DecisionLine, most: usize| {

@@ -81,7 +81,11 @@ impl TopCommand {
             .name("look".to_owned())
             .spawn(move || source.keep_looking(&woken, &events))
             .context("cannot start a thread")?;
-        show(&mut top, &inbox, &wake)?;
+        match show(&mut top, &inbox, &wake) {
+            // A terminal that goes while it is drawn on or read from is left as any other that is gone.
+            Err(_) if hung_up(Duration::ZERO).unwrap_or(true) => {}
+            shown => shown?,
+        }
         Ok(Found::Nothing)
     }
 }

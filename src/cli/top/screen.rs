@@ -1,5 +1,6 @@
 use std::{
     io::{self, Stdout},
+    mem::ManuallyDrop,
     panic,
     sync::Once,
 };
@@ -15,7 +16,9 @@ use ratatui::{
 
 /// The terminal while it is ours; given back as it was when dropped, also by a panic on any thread.
 pub struct Screen {
-    pub terminal: Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped: it would show the cursor as we do, and tell on standard error when the terminal is gone, which is a
+    /// panic where standard error is that terminal.
+    pub terminal: ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>,
 }
 
 impl Screen {
@@ -34,7 +37,7 @@ impl Screen {
         enable_raw_mode()?;
         let entered = execute!(io::stdout(), EnterAlternateScreen, cursor::Hide);
         let opened = entered.and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
-        opened.map(|terminal| Screen { terminal }).inspect_err(|_| restore())
+        opened.map(|terminal| Screen { terminal: ManuallyDrop::new(terminal) }).inspect_err(|_| restore())
     }
 }
 
