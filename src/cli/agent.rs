@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{
     Found, Output, decisions,
     desk::{self, State, Way},
-    figures, reading,
+    figures, reading, wrap,
 };
 use crate::{
     policy::{GateMode, Gates, Policy},
@@ -38,7 +38,7 @@ impl Agent {
         let mut out = reading::stdout();
         if self.output == Output::Text {
             let policy = desk.policy()?.policy;
-            write!(out, "{}", page(&self.name, &state, &policy, &last))?;
+            write!(out, "{}", wrap::printed(&page(&self.name, &state, &policy, &last), 12))?;
         } else {
             let mut whole = Map::from_iter([
                 ("position".to_owned(), state["position"].clone()),
@@ -85,7 +85,7 @@ pub fn page(name: &str, state: &State, policy: &Policy, last: &[Value]) -> Strin
     ));
     if !last.is_empty() {
         lines.push("last decisions".to_owned());
-        lines.extend(last.iter().map(decisions::line));
+        lines.extend(last.iter().map(decisions::brief));
     }
     lines.join("\n") + "\n"
 }

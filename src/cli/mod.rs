@@ -84,6 +84,8 @@ mod tail;
 pub mod top;
 /// Is the history intact?
 mod verify;
+/// Words on a screen.
+mod wrap;
 
 /// Flight recorder and circuit breaker of a fleet of trading agents.
 #[derive(Debug, Parser)]

@@ -14,7 +14,7 @@ use self::problems::Problem;
 use super::{
     Found, Output, decisions,
     desk::{DeskError, InForceNow, State, Way},
-    figures, reading,
+    figures, reading, wrap,
 };
 use crate::{render::human, store::decisions::Filter};
 
@@ -88,7 +88,7 @@ impl Status {
     fn print(&self, report: &Value, summary: &str) -> anyhow::Result<Found> {
         let mut out = reading::stdout();
         match self.output {
-            Output::Text => write!(out, "{}{summary}", words(report))?,
+            Output::Text => write!(out, "{}", wrap::printed(&(words(report) + summary), 3))?,
             Output::Jsonl => writeln!(out, "{report}")?,
             Output::Json => {
                 serde_json::to_writer_pretty(&mut out, report)?;

@@ -12,7 +12,10 @@ use super::{
     spark,
     state::{Focus, Top, View},
 };
-use crate::{cli::figures, render::human};
+use crate::{
+    cli::{figures, wrap::wrap},
+    render::human,
+};
 
 /// Before each agent: where the cursor is.
 const MARGIN: u16 = 1;
@@ -155,10 +158,11 @@ fn fleet(top: &Top, area: Rect) -> Vec<Line<'static>> {
 }
 
 fn agent_line(top: &Top, row: &Row, placed: &[Placed], selected: bool, width: u16) -> Line<'static> {
-    let mut spans = vec![Span::raw(if selected { ">" } else { " " })];
+    let cursor = if selected { Style::new().add_modifier(Modifier::REVERSED) } else { Style::new() };
+    let mut spans = vec![Span::styled(if selected { ">" } else { " " }, cursor)];
     for (index, column) in placed.iter().enumerate() {
         if index > 0 {
-            spans.push(Span::raw(" "));
+            spans.push(Span::styled(" ", cursor));
         }
         let style = match (column.shows(), row.verdict.as_str()) {
             (Shows::Figure(Sort::Verdict), "deny") => top.tinted(Color::Red),
@@ -168,13 +172,15 @@ fn agent_line(top: &Top, row: &Row, placed: &[Placed], selected: bool, width: u1
             (Shows::PnlChart | Shows::LatencyChart, _) => top.tinted(Color::Cyan),
             _ => Style::new(),
         };
+        // Where the cursor is all is of one colour, but for the charts: reversed they would say the opposite.
+        let chart = matches!(column.shows(), Shows::PnlChart | Shows::LatencyChart);
+        let style = if selected && !chart { cursor } else { style };
         spans.push(Span::styled(column.cell(row, top.unicode), style));
     }
     let mut line = Line::from(spans);
     if selected {
         let used = line.width();
-        line.push_span(Span::raw(" ".repeat(usize::from(width).saturating_sub(used))));
-        line = line.patch_style(Style::new().add_modifier(Modifier::REVERSED));
+        line.push_span(Span::styled(" ".repeat(usize::from(width).saturating_sub(used)), cursor));
     }
     line
 }
@@ -235,7 +241,7 @@ fn help(top: &Top, area: Rect) -> Vec<Line<'static>> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let mut lines = vec![Line::default()];
     for (keys, does) in KEYS {
-        let text = spark::wrap(&format!("  {keys:<15} {does}"), usize::from(area.width), 18);
+        let text = wrap(&format!("  {keys:<15} {does}"), usize::from(area.width), 18);
         lines.extend(text.into_iter().map(Line::raw));
     }
     let says = [
@@ -246,7 +252,7 @@ fn help(top: &Top, area: Rect) -> Vec<Line<'static>> {
         "lag: how far the slowest consumer of the server is behind the tape.",
     ];
     for text in says {
-        lines.extend(spark::wrap(text, usize::from(area.width), 2).into_iter().map(Line::raw));
+        lines.extend(wrap(text, usize::from(area.width), 2).into_iter().map(Line::raw));
     }
     lines.insert(0, top.rule("keys", area.width, bold));
     lines
@@ -268,7 +274,7 @@ fn agent(top: &Top, area: Rect, name: &str) -> Vec<Line<'static>> {
         // The first line names it once more.
         Some(page) => {
             let text = page.lines.iter().skip(1).skip(top.down);
-            lines.extend(text.flat_map(|line| spark::wrap(line, width, 12)).map(Line::raw));
+            lines.extend(text.flat_map(|line| wrap(line, width, 12)).map(Line::raw));
         }
         None => lines.push(Line::raw("looking ...")),
     }

@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::cli::{
-    agent,
+    agent, decisions,
     desk::{Look, State},
     figures,
     status::problems,
@@ -119,21 +119,13 @@ fn budget(state: &State) -> String {
 
 /// A decision in a line as short as it may be: where, whom, what, and the numbers to three digits.
 fn decided(decision: &Value) -> String {
-    let mut text = format!(
-        "{:>8} {:<17} {:<11}",
+    format!(
+        "{:>8} {:<17} {:<11}{}",
         decision["cause"].as_u64().unwrap_or(0),
         figures::text(&decision["subject"]),
         figures::text(&decision["verdict"]),
-    );
-    for (key, value) in decision["reason"].as_object().into_iter().flatten() {
-        let shown = match value {
-            Value::Number(_) => figures::short(value),
-            Value::String(word) => human::visible(word).into_owned(),
-            other => human::visible(&other.to_string()).into_owned(),
-        };
-        text += &if key == "rule" { format!(" {shown}") } else { format!(" {}={shown}", human::visible(key)) };
-    }
-    text
+        decisions::numbers(decision),
+    )
 }
 
 /// How far whoever is last is behind, and whether all are there.
