@@ -22,7 +22,7 @@
 //! | 0 | [`event`], [`subject`], [`simulate`] | **pure**: no file, no clock, no thread, no chance, no hash-map order; total functions |
 //! | 1 | [`stats`], [`policy`], [`decision`], [`import`], [`view`] | |
 //! | 2 | [`fold`] | |
-//! | 3 | [`consumers`] | |
+//! | 3 | [`consumers`], [`forensics`] | |
 //! | 4 | [`render`] | |
 //! | 5 | [`clock`], [`files`] | **sync shell**: the clock and the disk, may fail |
 //! | 6 | [`layout`], [`streams`], [`store`] | |
@@ -78,6 +78,8 @@ pub mod fold;
 
 // Floor 3: the consumers and their order.
 pub mod consumers;
+// Floor 3: why money was made and lost.
+pub mod forensics;
 
 // Floor 4: views to bytes: metric pages, JSON, tables.
 pub mod render;

@@ -13,8 +13,14 @@ use crate::{
 
 /// Every decision on disk against what the tape gives.
 pub mod audit;
+/// Every line that names a run.
+pub mod lookup;
 /// The same loop with its parts on threads of their own.
 mod threads;
+/// The same loop from moment to moment, over what cannot be read.
+mod walk;
+
+pub use walk::{Gap, Walk};
 
 /// A replay could not be finished.
 #[derive(Debug, Error)]

@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["event", "simulate", "subject"],
     &["decision", "import", "policy", "stats", "view"],
     &["fold"],
-    &["consumers"],
+    &["consumers", "forensics"],
     &["render"],
     &["clock", "files"],
     &["layout", "store", "streams"],

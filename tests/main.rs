@@ -28,6 +28,8 @@ mod doctor;
 mod drill;
 /// Every fault of docs/faults.md.
 mod faults;
+/// Why money was made and lost.
+mod forensics;
 /// The output for every sample, kept as files.
 mod golden;
 /// The dashboards, asked of a real Prometheus.

@@ -48,6 +48,8 @@ mod drill;
 mod failure;
 /// Figures of a state as text.
 mod figures;
+/// Why money was made and lost.
+mod forensics;
 /// Records of other programs to a stream.
 mod import;
 /// The help as man pages.
@@ -148,6 +150,8 @@ enum Command {
     Retire(order::Orders),
     /// Show, check, compare and apply policies
     Policy(policy::PolicyCommand),
+    /// Explain why a run, an agent or the fleet lost money
+    Forensics(forensics::Forensics),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
     /// Copy the history to another place, beside a server or without one; what is there already is not copied again
@@ -252,6 +256,7 @@ fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Demote(orders) => orders.run(Action::Demote),
         Command::Retire(orders) => orders.run(Action::Retire),
         Command::Policy(command) => command.run(),
+        Command::Forensics(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -2,6 +2,8 @@
 mod bodies;
 /// Commands, policies and requests, of the one stream in which they count.
 mod control;
+/// Over lines that cannot be read.
+mod passing;
 
 use std::sync::Arc;
 

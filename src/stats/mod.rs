@@ -12,6 +12,8 @@ mod drawdown;
 pub mod evidence;
 /// Sums of `f64` without rounding, canonical in memory and on the wire.
 pub mod exact;
+/// Fisher's exact test of a two by two table.
+pub mod fisher;
 /// Two's-complement integers of a fixed number of limbs.
 mod fixed;
 /// Counts per fixed bucket with an exact sum.
@@ -26,8 +28,12 @@ pub mod order;
 pub mod places;
 /// From exact integers and quotients to the nearest `f64`.
 mod scaled;
+/// Where the mean of a sequence changed.
+pub mod segments;
 /// Functions that std computes differently from platform to platform.
 pub mod special;
+/// Which conditions go with a target more often than chance lets expect.
+pub mod subgroups;
 /// All statistics of a finished sequence, computed when somebody looks.
 pub mod summary;
 /// Running sum, sum of squares and drawdown of one window in one number type.

@@ -1,0 +1,206 @@
+use foldhash::HashMap;
+
+use super::{Held, Run, Runs, Standing};
+use crate::{
+    event::{Key, money},
+    fold::{Batch, Body, Emitted, Engine, Entry, Event, Intake, batch},
+    policy::RewardBasis,
+    stats::Window,
+    subject::{PerSubject, Subject},
+    view::Row,
+};
+
+/// Joins the lines of each run, and notes what held when it began. Hears decisions as a consumer would: those of a
+/// position come after its events.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    runs: Runs,
+    places: HashMap<Key, usize>,
+    standings: PerSubject<Standing>,
+    fleet: Standing,
+    /// Rewards by agent, as quarantine looks at them.
+    rewards: PerSubject<Window>,
+}
+
+impl Recorder {
+    /// From where intake and consumers stand: with nothing, or where history begins after it was pruned.
+    pub fn begin(engine: &Engine, intake: &Intake) -> Recorder {
+        let mut recorder = Recorder::default();
+        let subjects = intake.subjects();
+        recorder.runs.agents.extend(subjects.agents.iter().cloned());
+        recorder.runs.strategies.extend(subjects.strategies.iter().cloned());
+        let all = (0..subjects.agents.len() as u32).map(Subject::Agent);
+        for subject in all.chain((0..subjects.strategies.len() as u32).map(Subject::Strategy)) {
+            let mut row = Row::new();
+            engine.slots().iter().for_each(|slot| slot.row(subject, &mut row));
+            let (own, fleet) = Standing::of_row(&row);
+            if let Some(standing) = recorder.standings.entry(subject) {
+                *standing = own;
+            }
+            recorder.fleet = fleet.unwrap_or(recorder.fleet);
+        }
+        recorder
+    }
+
+    /// Takes in a batch and the decisions made in it, ordered by position.
+    pub fn step(&mut self, batch: &Batch, emitted: &[Emitted]) {
+        self.runs.agents.extend(batch.new_agents.iter().cloned());
+        self.runs.strategies.extend(batch.new_strategies.iter().cloned());
+        let mut decisions = emitted.iter().map(|emitted| &emitted.decision).peekable();
+        for entry in &batch.entries {
+            while let Some(decision) = decisions.next_if(|decision| decision.cause < entry.position) {
+                self.hear(decision);
+            }
+            self.entry(batch, entry);
+        }
+        decisions.for_each(|decision| self.hear(decision));
+    }
+
+    /// What was recorded.
+    pub fn finish(self) -> Runs {
+        self.runs
+    }
+
+    fn hear(&mut self, decision: &crate::decision::Decision) {
+        match decision.subject {
+            Subject::Fleet => self.fleet.hear(decision),
+            subject => {
+                if let (Subject::Agent(agent), "gates", "revived") = (subject, decision.consumer, decision.verdict) {
+                    self.runs.revived(agent);
+                }
+                if let Some(standing) = self.standings.entry(subject) {
+                    standing.hear(decision);
+                }
+            }
+        }
+    }
+
+    fn entry(&mut self, batch: &Batch, entry: &Entry) {
+        let event = &entry.event;
+        let Some(agent) = event.agent else { return };
+        match &event.body {
+            Body::Run(line) => {
+                let at = self.place(batch, entry, agent);
+                let model = line.model.map(|model| self.runs.words.word(batch.text(model)));
+                let ran = self.runs.tally(agent, |tally| &mut tally.ran);
+                self.runs.all[at].add_run(line, model, ran);
+                self.reward(batch, entry, agent, line);
+            }
+            Body::Alpha(line) => {
+                let at = self.place(batch, entry, agent);
+                let mut word = |text: Option<batch::Text>| text.map(|text| self.runs.words.word(batch.text(text)));
+                let (symbol, regime) = (word(line.symbol), word(line.regime));
+                let run = &mut self.runs.all[at];
+                run.signals += 1;
+                run.symbol = symbol.or(run.symbol);
+                run.regime = regime.or(run.regime);
+                run.direction = line.direction.or(run.direction);
+            }
+            Body::Pnl(line) => self.pnl(batch, event, agent, line),
+            _ => {}
+        }
+    }
+
+    /// PnL belongs to the run that it names; without one it is only added up.
+    fn pnl(&mut self, batch: &Batch, event: &Event, agent: u32, line: &batch::Pnl) {
+        let Some(at) = event.run.and_then(|run| self.places.get(&run).copied()) else {
+            self.runs.tally(agent, |tally| &mut tally.earned);
+            self.runs.loose.0 += 1;
+            self.runs.loose.1 += line.realized_pnl_bps;
+            return;
+        };
+        let symbol = line.symbol.map(|symbol| self.runs.words.word(batch.text(symbol)));
+        if self.runs.all[at].records == 0 {
+            self.runs.all[at].earned = Some(self.runs.tally(agent, |tally| &mut tally.earned));
+        }
+        let run = &mut self.runs.all[at];
+        run.records += 1;
+        run.pnl_bps = Some(run.pnl_bps.unwrap_or(0.0) + line.realized_pnl_bps);
+        run.symbol = run.symbol.or(symbol);
+        run.entry_price = line.entry_price.or(run.entry_price);
+        run.exit_price = line.exit_price.or(run.exit_price);
+    }
+
+    /// Where the run of an event stands; it begins here when this is its first line.
+    fn place(&mut self, batch: &Batch, entry: &Entry, agent: u32) -> usize {
+        let event = &entry.event;
+        let next = self.runs.all.len();
+        let at = event.run.map_or(next, |run| *self.places.entry(run).or_insert(next));
+        if at == next {
+            let id = event.run_id.map(|id| batch.text(id).into());
+            let held = self.held(agent, event.strategy);
+            self.runs.all.push(Run::begin(id, agent, entry, held));
+        }
+        if let Some(strategy) = event.strategy {
+            self.runs.all[at].strategy = Some(strategy);
+        }
+        at
+    }
+
+    fn held(&self, agent: u32, strategy: Option<u32>) -> Held {
+        let of = |subject: Subject| self.standings.get(subject).copied().unwrap_or_default();
+        Held {
+            own: of(Subject::Agent(agent)),
+            strategy: strategy.map_or_else(Standing::default, |strategy| of(Subject::Strategy(strategy))),
+            fleet: self.fleet,
+            drawdown: self.rewards.get(Subject::Agent(agent)).map_or(0.0, Window::drawdown),
+        }
+    }
+
+    fn reward(&mut self, batch: &Batch, entry: &Entry, agent: u32, line: &batch::Run) {
+        let rules = &batch.policy_at(entry.position).policy.rolling;
+        let reward = match rules.reward_basis {
+            RewardBasis::Plain => line.reward,
+            RewardBasis::Capital => line.capital_reward,
+        };
+        if let Some((reward, window)) = reward.zip(self.rewards.entry(Subject::Agent(agent))) {
+            window.set_capacity(rules.window);
+            window.push(reward);
+        }
+    }
+}
+
+impl Run {
+    fn begin(id: Option<Box<str>>, agent: u32, entry: &Entry, held: Held) -> Run {
+        Run {
+            id,
+            agent,
+            strategy: entry.event.strategy,
+            position: entry.position,
+            time: entry.event.time,
+            runs: 0,
+            ran: None,
+            earned: None,
+            signals: 0,
+            records: 0,
+            latency_ms: None,
+            tokens_in: 0,
+            tokens_out: 0,
+            cost_usd: None,
+            reward: None,
+            failed: false,
+            model: None,
+            symbol: None,
+            regime: None,
+            direction: None,
+            pnl_bps: None,
+            entry_price: None,
+            exit_price: None,
+            held,
+        }
+    }
+
+    fn add_run(&mut self, line: &batch::Run, model: Option<super::Word>, ran: u64) {
+        self.runs += 1;
+        self.ran = Some(ran);
+        self.latency_ms = line.latency_ms.or(self.latency_ms);
+        self.tokens_in += line.tokens_in;
+        self.tokens_out += line.tokens_out;
+        if line.cost_known {
+            self.cost_usd = Some(self.cost_usd.unwrap_or(0.0) + money::to_usd(line.cost));
+        }
+        self.reward = line.reward.or(self.reward);
+        self.failed |= line.failed;
+        self.model = model.or(self.model);
+    }
+}

@@ -1,0 +1,72 @@
+//! The same loop, step by step and over damage: what cannot be read is told, passed by, and the rest is folded.
+
+use super::{ReplayError, begin, is_there};
+use crate::{
+    fold::{Batch, Emitted, Engine, Intake, Registration},
+    tape::{Directory, Until, read_rest},
+};
+
+/// Lines that were sealed and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Positions that are missing: from, and one past the last. Equal where nobody counted the lines.
+    pub from: u64,
+    pub to: u64,
+    /// What is the matter, with stream, file and offsets.
+    pub what: String,
+}
+
+/// A fold of a directory that goes from moment to moment. A round that cannot be read is left out from its damage on: of
+/// the lines behind it only the number is known.
+pub struct Walk<'a> {
+    directory: &'a Directory,
+    pub engine: Engine,
+    pub intake: Intake,
+    /// The round in which it stands, and the position where that begins.
+    round: u64,
+    first: u64,
+    pub gaps: Vec<Gap>,
+}
+
+impl<'a> Walk<'a> {
+    /// Stands where history begins.
+    ///
+    /// # Errors
+    /// History was pruned, and what was kept in its place cannot be used.
+    pub fn begin(directory: &'a Directory, registry: &[Registration]) -> Result<Walk<'a>, ReplayError> {
+        let (engine, intake) = begin(directory, registry)?;
+        let (round, first) = (directory.first_round(), intake.position());
+        Ok(Walk { directory, engine, intake, round, first, gaps: Vec::new() })
+    }
+
+    /// Goes on to a moment.
+    ///
+    /// # Errors
+    /// The tape itself cannot be read, or the moment was pruned.
+    pub fn to(&mut self, until: Until, mut sink: impl FnMut(&Batch, Vec<Emitted>)) -> Result<(), ReplayError> {
+        is_there(self.directory, &self.intake, until)?;
+        let Walk { directory, engine, intake, round, first, gaps } = self;
+        let mut take = |batch: Batch| {
+            let emitted = engine.step(&batch);
+            sink(&batch, emitted);
+        };
+        for source in directory.rounds(*round)? {
+            let source = source?;
+            match read_rest(&source, *first, intake, until, &mut take) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    let from = intake.position();
+                    let to = source.count.map_or(from, |count| (*first + count).max(from));
+                    gaps.push(Gap { from, to, what: error.to_string() });
+                    take(intake.pass(to));
+                }
+            }
+            // What is past the tape is no round yet: it is gone through again, and passed by as far as it was read.
+            if source.round.is_some() {
+                (*round, *first) = (*round + 1, intake.position());
+            }
+        }
+        Ok(())
+    }
+}
