@@ -113,6 +113,11 @@ pub fn prune(
     if dry_run {
         return Ok(report);
     }
+    // The record will say what is sealed of these, and outlives a power cut: so must they.
+    for holding in history.holdings.iter().filter(|held| !going.iter().any(|gone| std::ptr::eq(*gone, *held))) {
+        let file = layout.files.open(&holding.path, How::Read).map_err(failed("read", &holding.path))?;
+        file.sync_data().map_err(failed("sync", &holding.path))?;
+    }
     let replayed = folded(layout, registry, &cut.seam)?;
     let states = keep(layout, &replayed, &cut.seam)?;
     let dropped: HashSet<Arc<str>> = going.iter().flat_map(|holding| holding.files.iter().cloned()).collect();

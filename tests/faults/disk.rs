@@ -11,8 +11,11 @@ use runtape::{
         Disk as _, Files, How,
         simulated::{Chance, Kind, Simulated, Tally, Trouble},
     },
+    keeping::prune::{Before, prune},
     layout::Layout,
     live::{AppendResult, Cadence, Config, OwnStream, Steps},
+    replay::replay,
+    tape::{Directory, Until},
 };
 
 const DIR: &str = "/events";
@@ -155,4 +158,32 @@ fn a_copy_whose_sync_failed_proves_nothing_until_the_machine_starts_again() {
     let trouble = steps.status().troubles().not_durable.expect("it says so");
     assert!(trouble.contains("a sync failed, nothing is acknowledged any more; restart runtape"), "{trouble}");
     append(&mut steps).expect_err("nothing is acknowledged");
+}
+
+#[test]
+fn what_a_pruning_keeps_survives_a_power_cut_as_its_record_does() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    turn(&mut steps);
+    // Sealed, and synced by nobody when the program is killed.
+    for _ in 0..3 {
+        write(&disk, format!("{LINE}\n").as_bytes());
+        steps.look();
+        steps.fold_all();
+    }
+    let head = head(&steps);
+    assert_eq!((durable(&steps), head), (1, 4));
+    drop(steps);
+    let layout = |disk: &Simulated| Layout::on(Files::of(disk.clone()), Path::new(DIR));
+    let report = prune(&layout(&disk), REGISTRY, Before::Position(head - 1), 1, false).expect("it is pruned");
+    assert_eq!((report.position, report.files.len()), (head - 1, 0));
+    let image = disk.image();
+    for seed in 0..50 {
+        let disk = image.settle(&mut Chance::new(seed), &mut Tally::default());
+        let directory = Directory::open(layout(&disk), None).expect("a directory");
+        assert_eq!(directory.problems.len() + directory.resets.len(), 0, "power cut {seed}");
+        let replayed = replay(&directory, REGISTRY, None, Until::End, 1, |_, _| ()).expect("an intact history");
+        assert!(replayed.intake.position() >= report.position, "power cut {seed}: {}", replayed.intake.position());
+    }
 }
