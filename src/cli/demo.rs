@@ -1,5 +1,5 @@
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -19,13 +19,20 @@ use super::{
 use crate::{
     clock::Clock,
     consumers::REGISTRY,
+    event::control::{self, Mint},
+    files::Files,
+    fold::intake::CONTROL_STREAM,
     layout::Layout,
     live::{Cadence, Config},
     serve::Server,
+    streams::Appender,
 };
 
 /// Lines written before the first live one, so that every window has something in it.
 const HISTORY_LINES: u64 = 6_000;
+
+/// Under the defaults a fleet as busy as this one has spent its day's money within a minute, and nobody trades live.
+const POLICY: &str = "[budget]\ndaily_usd = 10000.0\n\n[confidence]\nwindow = 50\nfloor = 0.2\n\n[desk]\npaper_only = false\nlive_requires_promotion = false\n";
 
 #[derive(Debug, Args)]
 pub struct Demo {
@@ -53,6 +60,7 @@ impl Demo {
         std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let mut fleet = self.shape.fleet(Some(self.rate), HISTORY_LINES)?;
         simulate::bulk(&dir, &mut fleet, HISTORY_LINES)?;
+        allow(&dir)?;
         let config = Config {
             layout: Layout::new(&dir),
             registry: REGISTRY,
@@ -79,7 +87,15 @@ impl Demo {
     }
 }
 
-fn tell(server: &Server, dir: &std::path::Path, rate: f64) {
+/// Puts the policy of the demo in force, as an operator does.
+fn allow(dir: &Path) -> anyhow::Result<()> {
+    let mint = Mint { event_id: "demo-policy", ts: Clock::system().now() };
+    let line = control::policy(mint, POLICY, "demo", Some("a day's money for a busy fleet"));
+    let mut appender = Appender::own(Files::machine(), Layout::new(dir).stream(CONTROL_STREAM));
+    appender.append(&[line]).map(|_| ()).with_context(|| format!("cannot write to {}", appender.path().display()))
+}
+
+fn tell(server: &Server, dir: &Path, rate: f64) {
     let address = server.address();
     // As it was typed: a program that was only built is not in the PATH.
     let runtape = std::env::args().next().unwrap_or_else(|| "runtape".to_owned());
