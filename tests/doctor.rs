@@ -165,7 +165,7 @@ fn what_the_machine_does_not_grant() {
     } else {
         eprintln!("left out: no name space of one's own: {}", String::from_utf8_lossy(&blind.stderr));
     }
-    let small = "mount -t tmpfs -o size=1M none \"$3\" && mkdir \"$3/.runtape\" && exec \"$0\" \"$@\"";
+    let small = "mount -t tmpfs -o size=1M none \"$2\" && mkdir \"$2/.runtape\" && exec \"$0\" \"$@\"";
     let full = under("unshare", &["--user", "--map-root-user", "--mount", "sh", "-c", small]);
     if String::from_utf8_lossy(&full.stdout).contains("directory") {
         says(&full, &["FAIL disk        "]);

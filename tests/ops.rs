@@ -80,6 +80,7 @@ fn promtool_accepts_the_alerts_and_they_fire_as_the_cases_say() {
     judged(&promtool, &["check", "rules", "--lint=all", "--lint-fatal"], RULES);
     judged(&promtool, &["test", "rules"], CASES);
     judged(&promtool, &["check", "config"], "ops/prometheus/prometheus.yml");
+    println!("{} rules tested in {} cases", alerts().len(), read(CASES).matches("alertname: ").count());
 }
 
 #[test]
