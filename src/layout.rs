@@ -42,6 +42,11 @@ impl Layout {
         self.own().join("snapshots")
     }
 
+    /// Where the lines of each run are.
+    pub fn index(&self) -> PathBuf {
+        self.own().join("index")
+    }
+
     /// States kept in the place of pruned history.
     pub fn horizon(&self) -> PathBuf {
         self.own().join("horizon")

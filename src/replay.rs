@@ -13,13 +13,23 @@ use crate::{
 
 /// Every decision on disk against what the tape gives.
 pub mod audit;
+/// The policy in force, without a fold.
+mod in_force;
+/// Where the lines of a run are, without reading the history.
+pub mod index;
 /// Every line that names a run.
 pub mod lookup;
+/// Intake and consumers from their snapshots.
+pub mod restore;
 /// The same loop with its parts on threads of their own.
 mod threads;
+/// Many policies on one history.
+mod trials;
 /// The same loop from moment to moment, over what cannot be read.
 mod walk;
 
+pub use in_force::in_force;
+pub use trials::{Trials, trials};
 pub use walk::{Gap, Walk};
 
 /// A replay could not be finished.

@@ -1,7 +1,11 @@
 //! Why money was made and lost, as people are told it.
 
+/// Where the lines of a run are.
+mod index;
 /// What was asked in vain, and histories with holes.
 mod missing;
+/// The state at a moment, and between two.
+mod moments;
 
 use serde_json::Value;
 

@@ -70,3 +70,5 @@ mod tailing;
 mod talk;
 /// The fleet on a terminal.
 mod top;
+/// The same facts under other policies.
+mod whatif;

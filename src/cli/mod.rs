@@ -28,6 +28,8 @@ mod append;
 mod archive;
 /// History, copied away.
 mod backup;
+/// What changed between two moments.
+mod between;
 /// What was spent, and what is left.
 mod budget;
 /// May this order be placed?
@@ -40,6 +42,8 @@ mod decisions;
 mod demo;
 /// One desk, through a server or in a directory.
 mod desk;
+/// What changed between two states.
+mod difference;
 /// Is the place fit for a recorder?
 mod doctor;
 /// Disasters on a simulated disk.
@@ -86,6 +90,8 @@ mod tail;
 pub mod top;
 /// Is the history intact?
 mod verify;
+/// The same facts under other policies.
+mod whatif;
 /// Words on a screen.
 mod wrap;
 
@@ -152,6 +158,8 @@ enum Command {
     Policy(policy::PolicyCommand),
     /// Explain why a run, an agent or the fleet lost money
     Forensics(forensics::Forensics),
+    /// Try other policies on what happened: whom they would have stopped, what that would have saved and cost
+    Whatif(whatif::WhatIf),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
     /// Copy the history to another place, beside a server or without one; what is there already is not copied again
@@ -257,6 +265,7 @@ fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Retire(orders) => orders.run(Action::Retire),
         Command::Policy(command) => command.run(),
         Command::Forensics(command) => command.run(),
+        Command::Whatif(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -10,11 +10,14 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{Events, Output};
 use crate::{
     clock::{Clock, Stopwatch},
     policy::{InForce, Policy},
+    render::state::{Asked, Head, Part, State},
+    replay::Walk,
     tape::Directory,
 };
 
@@ -92,6 +95,14 @@ impl Progress {
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// What is held of everybody, where a fold stands.
+pub fn state_of(walk: &Walk) -> Value {
+    let (engine, intake) = (&walk.engine, &walk.intake);
+    let asked = Asked::All(intake.now());
+    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
+    State::new(Head::of(intake), parts, &asked, intake.subjects()).json().into()
 }
 
 /// Standard output with a buffer; a reader who leaves ends the program quietly.

@@ -4,7 +4,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use serde_json::Value;
 
 use super::{
-    Events, Found, Output, Usage,
+    Events, Found, Output, Usage, between,
     reading::{self, Progress},
 };
 use crate::{
@@ -15,8 +15,9 @@ use crate::{
         Table, human,
         state::{Asked, Head, Part, State},
     },
-    replay::{Replayed, replay},
-    tape::Until,
+    replay::{Replayed, Walk, replay},
+    store::decisions::{Source, count},
+    tape::{Directory, Until},
 };
 
 /// The word for no consumer at all.
@@ -32,6 +33,12 @@ pub struct Replay {
     /// Stop at a position (lines before it are applied) or a time (up to the first line later than it)
     #[arg(long, value_name = "POSITION|TIME")]
     at: Option<String>,
+    /// Print what changed between two moments, agent by agent, and what was decided there
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"], conflicts_with_all = ["at", "decisions", "consumers"])]
+    diff: Option<Vec<String>>,
+    /// Fold everything from the beginning: without it, `--at` begins at the newest snapshot before the moment
+    #[arg(long)]
+    whole: bool,
     /// Threads to use; by default as many as there are processors. The result is the same
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
@@ -48,7 +55,7 @@ pub struct Replay {
 
 impl Replay {
     pub fn run(self) -> anyhow::Result<Found> {
-        let until = self.at.as_deref().map_or(Ok(Until::End), moment)?;
+        let until = self.at.as_deref().map_or(Ok(Until::End), |at| moment("at", at))?;
         let policy = reading::policy(self.policy.as_ref())?;
         let registry = self.consumers.as_deref().map_or_else(|| REGISTRY.to_vec(), chosen);
         let directory = reading::open(&self.events)?;
@@ -56,6 +63,15 @@ impl Replay {
             let position = horizon.position;
             let policy = if policy.is_some() { "; the other policy applies from there on" } else { "" };
             eprintln!("runtape: history begins at position {position}, with the state it had there{policy}");
+        }
+        if let Some([from, to]) = self.diff.as_deref() {
+            return between::answer(&directory, policy, (moment("diff", from)?, moment("diff", to)?), self.output);
+        }
+        if policy.is_none() && self.is_plain() && directory.horizon.is_none() {
+            let walk = Walk::nearest(&directory, REGISTRY, until)?;
+            if walk.intake.position() > 0 {
+                return self.forward(&directory, walk, until);
+            }
         }
         let threads = self.threads.map_or_else(processors, usize::from);
         let mut out = reading::stdout();
@@ -72,6 +88,36 @@ impl Replay {
         if !self.decisions {
             self.state(&mut out, &replayed)?;
         }
+        out.flush()?;
+        Ok(Found::Nothing)
+    }
+
+    /// Asks for nothing but the state at a moment.
+    fn is_plain(&self) -> bool {
+        self.at.is_some() && !self.whole && !self.decisions && self.consumers.is_none()
+    }
+
+    /// The state at a moment, from a snapshot before it.
+    fn forward(&self, directory: &Directory, mut walk: Walk, until: Until) -> anyhow::Result<Found> {
+        let layout = directory.layout();
+        let mut decisions = 0;
+        for slot in walk.engine.slots() {
+            let (consumer, files) = (slot.name(), layout.files.clone());
+            let source = Source { consumer, files, path: layout.decisions(consumer) };
+            decisions += count(&source, slot.position())?;
+        }
+        let bar = Progress::new(None, "replaying", false);
+        walk.to(until, |batch, emitted| {
+            bar.inc(batch.next - batch.first);
+            decisions += emitted.len() as u64;
+        })?;
+        bar.finish();
+        if let Some(gap) = walk.gaps.first() {
+            anyhow::bail!("cannot replay: {}; run `runtape verify`", gap.what);
+        }
+        let mut out = reading::stdout();
+        let Walk { engine, intake, .. } = walk;
+        self.state(&mut out, &Replayed { engine, intake, decisions })?;
         out.flush()?;
         Ok(Found::Nothing)
     }
@@ -137,7 +183,7 @@ impl Replay {
 }
 
 /// How many threads run at once on this machine.
-fn processors() -> usize {
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -159,13 +205,13 @@ fn chosen(names: &[String]) -> Vec<Registration> {
 }
 
 /// A position, or a time.
-fn moment(text: &str) -> Result<Until, Usage> {
+fn moment(option: &str, text: &str) -> Result<Until, Usage> {
     if let Ok(position) = text.parse() {
         return Ok(Until::Position(position));
     }
     time::parse_text(text).map(Until::Time).ok_or_else(|| {
         Usage(format!(
-            "--at {text:?} is neither a position (a whole number) nor a time (RFC 3339, as 2026-03-01T14:30:00Z)"
+            "--{option} {text:?} is neither a position (a whole number) nor a time (RFC 3339, as 2026-03-01T14:30:00Z)"
         ))
     })
 }

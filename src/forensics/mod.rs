@@ -17,8 +17,12 @@ mod runs;
 pub mod shifts;
 /// What held an agent back, and how much of its size it might use.
 mod standing;
+/// What held everybody back, decision by decision.
+mod standings;
 /// What one run has to show for itself.
 pub mod story;
+/// What another policy would have made of it.
+pub mod trial;
 /// Strings by number.
 mod words;
 

@@ -1,13 +1,13 @@
 use foldhash::HashMap;
 
-use super::{Held, Run, Runs, Standing};
+use super::{Held, Run, Runs, standings::Standings};
 use crate::{
+    decision::Decision,
     event::{Key, money},
     fold::{Batch, Body, Emitted, Engine, Entry, Event, Intake, batch},
     policy::RewardBasis,
     stats::Window,
     subject::{PerSubject, Subject},
-    view::Row,
 };
 
 /// Joins the lines of each run, and notes what held when it began. Hears decisions as a consumer would: those of a
@@ -16,8 +16,7 @@ use crate::{
 pub struct Recorder {
     runs: Runs,
     places: HashMap<Key, usize>,
-    standings: PerSubject<Standing>,
-    fleet: Standing,
+    standings: Standings,
     /// Rewards by agent, as quarantine looks at them.
     rewards: PerSubject<Window>,
 }
@@ -29,16 +28,7 @@ impl Recorder {
         let subjects = intake.subjects();
         recorder.runs.agents.extend(subjects.agents.iter().cloned());
         recorder.runs.strategies.extend(subjects.strategies.iter().cloned());
-        let all = (0..subjects.agents.len() as u32).map(Subject::Agent);
-        for subject in all.chain((0..subjects.strategies.len() as u32).map(Subject::Strategy)) {
-            let mut row = Row::new();
-            engine.slots().iter().for_each(|slot| slot.row(subject, &mut row));
-            let (own, fleet) = Standing::of_row(&row);
-            if let Some(standing) = recorder.standings.entry(subject) {
-                *standing = own;
-            }
-            recorder.fleet = fleet.unwrap_or(recorder.fleet);
-        }
+        recorder.standings = Standings::begin(engine, intake);
         recorder
     }
 
@@ -61,18 +51,16 @@ impl Recorder {
         self.runs
     }
 
-    fn hear(&mut self, decision: &crate::decision::Decision) {
-        match decision.subject {
-            Subject::Fleet => self.fleet.hear(decision),
-            subject => {
-                if let (Subject::Agent(agent), "gates", "revived") = (subject, decision.consumer, decision.verdict) {
-                    self.runs.revived(agent);
-                }
-                if let Some(standing) = self.standings.entry(subject) {
-                    standing.hear(decision);
-                }
-            }
+    /// What was recorded so far.
+    pub fn runs(&self) -> &Runs {
+        &self.runs
+    }
+
+    fn hear(&mut self, decision: &Decision) {
+        if let (Subject::Agent(agent), "gates", "revived") = (decision.subject, decision.consumer, decision.verdict) {
+            self.runs.revived(agent);
         }
+        self.standings.hear(decision);
     }
 
     fn entry(&mut self, batch: &Batch, entry: &Entry) {
@@ -137,14 +125,10 @@ impl Recorder {
         at
     }
 
-    fn held(&self, agent: u32, strategy: Option<u32>) -> Held {
-        let of = |subject: Subject| self.standings.get(subject).copied().unwrap_or_default();
-        Held {
-            own: of(Subject::Agent(agent)),
-            strategy: strategy.map_or_else(Standing::default, |strategy| of(Subject::Strategy(strategy))),
-            fleet: self.fleet,
-            drawdown: self.rewards.get(Subject::Agent(agent)).map_or(0.0, Window::drawdown),
-        }
+    fn held(&mut self, agent: u32, strategy: Option<u32>) -> Held {
+        let (own, strategy, fleet) = self.standings.of(agent, strategy);
+        let drawdown = self.rewards.get(Subject::Agent(agent)).map_or(0.0, Window::drawdown);
+        Held { own, strategy, fleet, drawdown }
     }
 
     fn reward(&mut self, batch: &Batch, entry: &Entry, agent: u32, line: &batch::Run) {
@@ -166,6 +150,7 @@ impl Run {
             id,
             agent,
             strategy: entry.event.strategy,
+            began_under: entry.event.strategy,
             position: entry.position,
             time: entry.event.time,
             runs: 0,

@@ -27,6 +27,8 @@ pub struct Run {
     pub id: Option<Box<str>>,
     pub agent: u32,
     pub strategy: Option<u32>,
+    /// The strategy that its first line names.
+    pub began_under: Option<u32>,
     /// Position and time of its first line.
     pub position: u64,
     pub time: Option<Nanos>,

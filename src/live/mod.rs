@@ -32,7 +32,7 @@ mod own;
 mod permits;
 /// The sealed history, for a worker that reads it by itself.
 mod reader;
-/// Bringing everything back to where it stood.
+/// A consumer that failed, from its last snapshot.
 mod restore;
 /// The state as JSON: of all subjects, or of one.
 mod rows;

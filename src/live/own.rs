@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use super::{StartError, restore::Survey, start::io_error};
+use super::{StartError, start::io_error};
 use crate::{
     files::Files,
     fold::{Registration, Slot},
     layout::Layout,
+    replay::restore::Survey,
     store::{DurableMark, OwnLines, Snapshots},
 };
 

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use super::{SealedBatch, restore::Survey};
+use super::SealedBatch;
 use crate::{
     fold::Intake,
     layout::Layout,
+    replay::restore::Survey,
     streams::Follower,
     tape::{
         Known, Round, TapeError, Until, directory,

@@ -20,7 +20,6 @@ use super::{
     memory::Memory,
     names::Names,
     own,
-    restore::{Restorer, Survey},
     status::{Status, Troubles},
     tailer::{self, Recalled, Tailer},
     worker::{self, ToWorker, Worker},
@@ -29,6 +28,7 @@ use crate::{
     clock::Clock,
     fold::{Intake, Registration, Slot, engine::LineOf},
     layout::Layout,
+    replay::restore::{Restorer, Survey},
     store::{DurableMark, Lock, OwnLines, Snapshots},
     streams::{Follower, watch::Watch},
     subject::SubjectSet,
@@ -227,7 +227,7 @@ fn restored(layout: &Layout, registry: &'static [Registration]) -> Result<Restor
     let survey = Survey::of(&mut rounds, restorer.wanted())?;
     let mut started =
         Started { rounds: survey.end.next_round, sealed_to: survey.end.next_position, torn, ..Started::default() };
-    let mut slots = restorer.slots(&survey, &mut started.passed_over)?;
+    let mut slots = restorer.slots(u64::MAX, &survey, &mut started.passed_over)?;
     let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(0);
     let (mut intake, seam) = restorer.intake(oldest, &survey, &mut started.passed_over)?;
     let own = own::open(layout, registry, &survey, &slots, seam.next_position)?;

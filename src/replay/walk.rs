@@ -1,9 +1,15 @@
 //! The same loop, step by step and over damage: what cannot be read is told, passed by, and the rest is folded.
 
-use super::{ReplayError, begin, is_there};
+use std::sync::Arc;
+
+use super::{
+    ReplayError, begin, is_there,
+    restore::{Restorer, Survey},
+};
 use crate::{
-    fold::{Batch, Emitted, Engine, Intake, Registration},
-    tape::{Directory, Until, read_rest},
+    fold::{Batch, Emitted, Engine, Intake, Registration, lines::Oddity},
+    store::Snapshots,
+    tape::{Directory, Until, journal::Rounds, read_rest},
 };
 
 /// Lines that were sealed and cannot be read.
@@ -37,6 +43,44 @@ impl<'a> Walk<'a> {
         let (engine, intake) = begin(directory, registry)?;
         let (round, first) = (directory.first_round(), intake.position());
         Ok(Walk { directory, engine, intake, round, first, gaps: Vec::new() })
+    }
+
+    /// Stands at the newest snapshots from which a moment can be reached; where history begins when there are none.
+    ///
+    /// # Errors
+    /// The tape cannot be read, or as [`Self::begin`].
+    pub fn nearest(
+        directory: &'a Directory,
+        registry: &'static [Registration],
+        until: Until,
+    ) -> Result<Walk<'a>, ReplayError> {
+        let layout = directory.layout().clone();
+        let snapshots = Snapshots::new(layout.files.clone(), layout.snapshots());
+        let mut rounds = Rounds::open(&layout.files, &layout.tape())?;
+        let restorer = Restorer { layout, registry, policy: Arc::default(), snapshots };
+        let survey = Survey::of(&mut rounds, restorer.wanted())?;
+        // A snapshot may be newer than what the directory was found to hold.
+        let mut at_most = directory.sealed_to;
+        match until {
+            Until::End => {}
+            Until::Position(end) => at_most = at_most.min(end),
+            Until::Time(end) => loop {
+                let (intake, _) = restorer.intake(at_most, &survey, &mut Vec::new())?;
+                // Whether a skewed line lay beyond the moment, it does not know.
+                let before = intake.tape_time().is_none_or(|time| time <= end);
+                at_most = intake.position();
+                if before && intake.lines().oddity(Oddity::Skewed) == 0 || at_most <= directory.first_position() {
+                    break;
+                }
+                at_most -= 1;
+            },
+        }
+        let mut slots = restorer.slots(at_most, &survey, &mut Vec::new())?;
+        let oldest = slots.iter().map(|slot| slot.position()).min().unwrap_or(at_most);
+        let (intake, seam) = restorer.intake(oldest, &survey, &mut Vec::new())?;
+        slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
+        let (round, first) = (seam.next_round, seam.next_position);
+        Ok(Walk { directory, engine: Engine::of(slots), intake, round, first, gaps: Vec::new() })
     }
 
     /// Goes on to a moment.

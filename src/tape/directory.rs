@@ -14,8 +14,11 @@ use crate::{
     event::Nanos,
     files::Kind,
     layout::Layout,
-    streams::{Follower, Poll, Problem, Reset, Scope},
+    streams::{self, Follower, LineReader, Poll, Problem, RawLine, Reset, Scope},
 };
+
+/// Bytes read at once for one line.
+const LINE_CHUNK: usize = 8 << 10;
 
 /// An events directory cannot be read.
 #[derive(Debug, Error)]
@@ -121,6 +124,22 @@ impl Directory {
             .map(|round| round.map(|round| self.source(&round)));
         let tail = RoundSource { files: self.layout.files.clone(), extents: self.tail.extents.clone(), ..self.tail };
         Ok(sealed.chain(std::iter::once(Ok(tail))))
+    }
+
+    /// The line that begins at an offset of a file.
+    ///
+    /// # Errors
+    /// The file is gone, cannot be read, or has no whole line there.
+    pub fn line_at(&self, file: &str, offset: u64, line_bytes_max: usize) -> io::Result<Vec<u8>> {
+        let generation = self.follower.generations().iter().find(|generation| **generation.file() == *file);
+        let generation = generation.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the file is gone"))?;
+        let compression = generation.record.compression;
+        let bytes = streams::source::open(self.follower.files(), &generation.path, compression, offset)?;
+        let mut reader = LineReader::new(bytes, offset, line_bytes_max).with_chunk(LINE_CHUNK).with_digest(false);
+        match (reader.advance()?, reader.line()) {
+            (true, RawLine::Line(line)) => Ok(line.to_vec()),
+            _ => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "there is no whole line")),
+        }
     }
 
     /// A sealed round with where its bytes are now.

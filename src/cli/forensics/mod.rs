@@ -2,6 +2,8 @@
 
 /// One agent, or all of them.
 mod history;
+/// Where the lines of each run are.
+mod index;
 /// Which runs count towards promotion.
 mod promotion;
 /// One run from its first line to its last record.
@@ -42,6 +44,8 @@ enum Question {
     Agent(history::OfAgent),
     /// Say the same of the whole fleet
     Fleet(history::OfFleet),
+    /// Write down where the lines of each run are, so that a run is found at once in a long history
+    Index(index::OfIndex),
 }
 
 impl Forensics {
@@ -51,6 +55,7 @@ impl Forensics {
             Question::Run(question) => question.answer(&directory),
             Question::Agent(question) => question.answer(&directory),
             Question::Fleet(question) => question.answer(&directory),
+            Question::Index(question) => question.answer(&directory),
         }
     }
 }
@@ -98,12 +103,13 @@ impl Recorded<'_> {
     }
 }
 
-fn gaps(gaps: &[Gap]) -> Value {
+/// Gaps as JSON.
+pub fn gaps(gaps: &[Gap]) -> Value {
     gaps.iter().map(|gap| json!({ "from": gap.from, "to": gap.to, "what": gap.what })).collect()
 }
 
 /// Tells what is missing: that is a finding.
-fn found(gaps: &[Gap]) -> Found {
+pub fn found(gaps: &[Gap]) -> Found {
     for Gap { from, to, what } in gaps {
         eprintln!("runtape: positions {from} to {to} are left out: {what}; run `runtape verify`");
     }
@@ -111,7 +117,7 @@ fn found(gaps: &[Gap]) -> Found {
 }
 
 /// Prints an answer as a page for people, or as JSON.
-fn print(output: Output, answer: &Value, page: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+pub fn print(output: Output, answer: &Value, page: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
     let mut out = reading::stdout();
     match output {
         Output::Text => write!(out, "{}", page(answer))?,

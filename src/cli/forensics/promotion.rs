@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{Recorded, run::state_of};
+use super::Recorded;
 use crate::{
-    cli::figures,
+    cli::{figures, reading::state_of},
     forensics::{
         Run,
         promotion::{Counts, counts},

@@ -1,30 +1,40 @@
+use std::time::Duration;
+
 use clap::Args;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{found, print, words};
 use crate::{
-    cli::{Found, Output, Usage, figures, reading::Progress},
+    cli::{
+        Found, Output, Usage,
+        difference::{self, changes},
+        figures,
+        reading::{Progress, state_of},
+    },
+    clock::Stopwatch,
     consumers::REGISTRY,
     event::time,
     forensics::{Recorder, Run, Runs, promotion::Counts, story},
-    render::{
-        human,
-        state::{Asked, Head, Part, State},
-    },
+    render::human,
     replay::{
-        Walk,
-        lookup::{Told, each_named, lines_of},
+        Gap, Walk,
+        lookup::{Lines, Told, each_of_all, lines_of},
     },
     tape::{Directory, Until},
 };
 
 /// Ids that are suggested for one that does not exist.
 const SUGGESTED: usize = 3;
+/// A search that takes longer is worth an index.
+const SLOW: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub struct OfRun {
     /// Its `run_id`
     run_id: String,
+    /// Print only its lines, and fold nothing: at once where there is an index
+    #[arg(long)]
+    lines: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -32,11 +42,29 @@ pub struct OfRun {
 
 impl OfRun {
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
-        let (lines, gaps) = lines_of(directory, &self.run_id)?;
+        let since = Stopwatch::start();
+        let Lines { told: lines, gaps, read_from } = lines_of(directory, &self.run_id)?;
+        if since.elapsed() > SLOW && read_from < directory.sealed_to {
+            eprintln!(
+                "runtape: the history was read from position {read_from} on: `runtape forensics index` saves that"
+            );
+        }
+        let lookup = |lines: &[Told]| {
+            let rows: Vec<Value> = lines.iter().map(row).collect();
+            json!({ "run_id": self.run_id, "gaps": super::gaps(&gaps), "lines": rows })
+        };
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
-            found(&gaps);
+            if !gaps.is_empty() {
+                // Its lines may be among those that cannot be read.
+                print(self.output, &lookup(&[]), lines_page)?;
+                return Ok(found(&gaps));
+            }
             return Err(stranger(&self.run_id, &nearest(directory, &self.run_id)?).into());
         };
+        if self.lines {
+            print(self.output, &lookup(&lines), lines_page)?;
+            return Ok(found(&gaps));
+        }
         let (first, last) = (first.position, last.position);
         let bar = Progress::new(Some(last + 1 - directory.first_position()), "reading", false);
         let mut walk = Walk::begin(directory, REGISTRY)?;
@@ -56,6 +84,9 @@ impl OfRun {
         })?;
         bar.finish();
         let after = state_of(&walk);
+        // What an index spares to read may be damaged all the same.
+        let unknown = walk.gaps.iter().filter(|gap| gaps.iter().all(|known| known.from != gap.from));
+        let gaps: Vec<Gap> = gaps.iter().chain(unknown).cloned().collect();
         let runs = recorder.finish();
         let run = runs.all.iter().find(|run| run.id.as_deref() == Some(&*self.run_id));
         let rules = &walk.intake.policy().policy.gates;
@@ -85,7 +116,7 @@ fn row(told: &Told) -> Value {
 /// The ids that look most like one that does not exist.
 fn nearest(directory: &Directory, run_id: &str) -> anyhow::Result<Vec<String>> {
     let mut best: Vec<(usize, String)> = Vec::new();
-    each_named(directory, &mut |_, id, _, _| {
+    each_of_all(directory, &mut |_, id, _, _| {
         // A distance costs much; only what begins or ends alike can be near.
         let alike = id.bytes().zip(run_id.bytes()).take_while(|(a, b)| a == b).count()
             + id.bytes().rev().zip(run_id.bytes().rev()).take_while(|(a, b)| a == b).count();
@@ -118,22 +149,20 @@ fn row_of(state: &Value, agent: &str) -> Value {
     json!({ "position": state["position"], "agent": state["agents"][agent], "budget": state["budget"] })
 }
 
-/// What is held of everybody, where a fold stands.
-pub fn state_of(walk: &Walk) -> Value {
-    let (engine, intake) = (&walk.engine, &walk.intake);
-    let asked = Asked::All(intake.now());
-    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
-    State::new(Head::of(intake), parts, &asked, intake.subjects()).json().into()
-}
-
-/// The story in words.
-fn page(answer: &Value) -> String {
+/// The lines of a run.
+fn lines_page(answer: &Value) -> String {
     let mut text = format!("run {}\n\nlines\n", figures::text(&answer["run_id"]));
     for line in answer["lines"].as_array().into_iter().flatten() {
         let place = format!("{}:{}", figures::text(&line["stream"]), line["offset"]);
         let said = human::visible(&line["line"].to_string()).into_owned();
         text += &format!("  {:>9}  {place:<18} {said}\n", line["position"]);
     }
+    text
+}
+
+/// The story in words.
+fn page(answer: &Value) -> String {
+    let mut text = lines_page(answer);
     if answer["run"].is_null() {
         return text + "\nno line of it was folded: none names an agent\n";
     }
@@ -148,7 +177,7 @@ fn page(answer: &Value) -> String {
     }
     let (from, to) = (&answer["before"]["position"], &answer["after"]["position"]);
     text += &format!("\nwhat was held of its agent before position {from} and before {to}\n");
-    text += &changes("", &answer["before"]["agent"], &answer["after"]["agent"]);
+    text += &difference::told(&changes(&answer["before"]["agent"], &answer["after"]["agent"]));
     text += "\ndecisions it caused\n";
     let decisions = answer["decisions"].as_array().map_or(&[][..], |all| all);
     text += &decisions.iter().map(|line| format!("  {}\n", crate::cli::decisions::line(line))).collect::<String>();
@@ -181,27 +210,4 @@ fn told(run: &Value) -> String {
         run["records"],
         counts.map_or("", |counts| counts.words()),
     )
-}
-
-/// The fields that differ, by their path.
-fn changes(path: &str, before: &Value, after: &Value) -> String {
-    if let Value::Object(fields) = after {
-        let none = Map::new();
-        let earlier = before.as_object().unwrap_or(&none);
-        let name = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        let null = Value::Null;
-        return fields
-            .iter()
-            .map(|(key, after)| changes(&name(key), earlier.get(key).unwrap_or(&null), after))
-            .collect();
-    }
-    if before == after {
-        return String::new();
-    }
-    let whole = |value: &Value| human::visible(&value.to_string()).into_owned();
-    let shown = |value: &Value| if value.is_number() { figures::short(value) } else { whole(value) };
-    // A change below the digits that are shown is shown whole.
-    let alike = shown(before) == shown(after);
-    let [before, after] = [before, after].map(|value| if alike { whole(value) } else { shown(value) });
-    format!("  {path:<36} {before} -> {after}\n")
 }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Found, Usage, desk::Way, order, reading};
+use super::{Found, Usage, desk::Way, order, reading, whatif::suggest::Suggest};
 use crate::{
     policy::{self, PROFILES, Policy},
     render::{Table, human},
@@ -33,7 +33,9 @@ enum Verb {
         way: Way,
     },
     /// Say whether a policy file can be used, and what is wrong with it
-    Check { file: PathBuf },
+    Check {
+        file: PathBuf,
+    },
     /// Print the thresholds that differ; exit 1 when any do
     Diff {
         /// A policy file, or the name of a profile
@@ -44,6 +46,7 @@ enum Verb {
     /// Put a policy file in force from now on; the variables AGENT_DAILY_BUDGET_USD and AGENT_BUDGET_BUFFER_USD go before
     /// what it says of the budget
     Apply(Apply),
+    Suggest(Suggest),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +85,10 @@ impl PolicyCommand {
                 return Ok(if table.is_empty() { Found::Nothing } else { Found::Something });
             }
             Verb::Apply(apply) => apply.run(&mut out)?,
+            Verb::Suggest(suggest) => {
+                drop(out);
+                return suggest.run();
+            }
         }
         out.flush()?;
         Ok(Found::Nothing)

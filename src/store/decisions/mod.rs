@@ -125,6 +125,23 @@ pub fn page(sources: &[Source], filter: &Filter, after: Option<&Cursor>, limit: 
     Ok(page)
 }
 
+/// How many decisions of one consumer lie before a position.
+///
+/// # Errors
+/// As [`page`].
+pub fn count(source: &Source, before: u64) -> io::Result<u64> {
+    let filter = Filter { to: Some(before), ..Filter::default() };
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = page(std::slice::from_ref(source), &filter, after.as_ref(), 65_536)?;
+        count += page.found.len() as u64;
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(count),
+        }
+    }
+}
+
 /// The last `limit` decisions, in the same order; nothing follows them. It looks back in growing steps of causes.
 ///
 /// # Errors

@@ -1,0 +1,59 @@
+use super::Standing;
+use crate::{
+    decision::Decision,
+    fold::{Engine, Intake},
+    subject::{PerSubject, Subject},
+    view::Row,
+};
+
+/// What holds everybody back, as the decisions say it one after the other.
+#[derive(Debug, Default)]
+pub struct Standings {
+    own: PerSubject<Standing>,
+    fleet: Standing,
+    /// The last strategy of each agent.
+    strategies: PerSubject<Option<u32>>,
+}
+
+impl Standings {
+    /// From where consumers stand.
+    pub fn begin(engine: &Engine, intake: &Intake) -> Standings {
+        let mut standings = Standings::default();
+        for subject in intake.subjects().all() {
+            let mut row = Row::new();
+            engine.slots().iter().for_each(|slot| slot.row(subject, &mut row));
+            let (own, fleet) = Standing::of_row(&row);
+            if let Some(standing) = standings.own.entry(subject) {
+                *standing = own;
+            }
+            standings.fleet = fleet.unwrap_or(standings.fleet);
+        }
+        standings
+    }
+
+    /// Takes in a decision.
+    pub fn hear(&mut self, decision: &Decision) {
+        match decision.subject {
+            Subject::Fleet => self.fleet.hear(decision),
+            subject => {
+                if let Some(standing) = self.own.entry(subject) {
+                    standing.hear(decision);
+                }
+            }
+        }
+    }
+
+    /// An agent, its strategy, which is the last that was named, and the fleet.
+    pub fn of(&mut self, agent: u32, strategy: Option<u32>) -> (Standing, Standing, Standing) {
+        let strategy = match self.strategies.entry(Subject::Agent(agent)) {
+            Some(last) => {
+                *last = strategy.or(*last);
+                *last
+            }
+            None => strategy,
+        };
+        let of = |subject: Subject| self.own.get(subject).copied().unwrap_or_default();
+        let strategy = strategy.map_or_else(Standing::default, |strategy| of(Subject::Strategy(strategy)));
+        (of(Subject::Agent(agent)), strategy, self.fleet)
+    }
+}
