@@ -1,4 +1,5 @@
 use foldhash::HashMap;
+use serde_json::Value;
 
 use super::{Held, Run, Runs, standings::Standings};
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     policy::RewardBasis,
     stats::Window,
     subject::{PerSubject, Subject},
+    view::Row,
 };
 
 /// Joins the lines of each run, and notes what held when it began. Hears decisions as a consumer would: those of a
@@ -16,7 +18,9 @@ use crate::{
 pub struct Recorder {
     runs: Runs,
     places: HashMap<Key, usize>,
-    standings: Standings,
+    pub(super) standings: Standings,
+    /// The last strategy that a run or signal of each agent named: as the desk knows it.
+    pub(super) strategies: PerSubject<Option<u32>>,
     /// Rewards by agent, as quarantine looks at them.
     rewards: PerSubject<Window>,
 }
@@ -29,6 +33,15 @@ impl Recorder {
         recorder.runs.agents.extend(subjects.agents.iter().cloned());
         recorder.runs.strategies.extend(subjects.strategies.iter().cloned());
         recorder.standings = Standings::begin(engine, intake);
+        for subject in subjects.all() {
+            let mut row = Row::new();
+            engine.slots().iter().filter(|slot| slot.name() == "desk").for_each(|desk| desk.row(subject, &mut row));
+            let name = row.get("strategy").and_then(Value::as_str);
+            let id = name.and_then(|name| subjects.strategies.iter().position(|known| **known == *name));
+            if let (Some(last), Some(id)) = (recorder.strategies.entry(subject), id) {
+                *last = Some(id as u32);
+            }
+        }
         recorder
     }
 
@@ -114,10 +127,15 @@ impl Recorder {
         let event = &entry.event;
         let next = self.runs.all.len();
         let at = event.run.map_or(next, |run| *self.places.entry(run).or_insert(next));
+        let last = self.strategies.entry(Subject::Agent(agent));
+        let strategy = last.and_then(|last| {
+            *last = event.strategy.or(*last);
+            *last
+        });
         if at == next {
             let id = event.run_id.map(|id| batch.text(id).into());
-            let held = self.held(agent, event.strategy);
-            self.runs.all.push(Run::begin(id, agent, entry, held));
+            let held = self.held(agent, strategy);
+            self.runs.all.push(Run { began_under: strategy, ..Run::begin(id, agent, entry, held) });
         }
         if let Some(strategy) = event.strategy {
             self.runs.all[at].strategy = Some(strategy);
@@ -125,7 +143,7 @@ impl Recorder {
         at
     }
 
-    fn held(&mut self, agent: u32, strategy: Option<u32>) -> Held {
+    fn held(&self, agent: u32, strategy: Option<u32>) -> Held {
         let (own, strategy, fleet) = self.standings.of(agent, strategy);
         let drawdown = self.rewards.get(Subject::Agent(agent)).map_or(0.0, Window::drawdown);
         Held { own, strategy, fleet, drawdown }
@@ -150,7 +168,7 @@ impl Run {
             id,
             agent,
             strategy: entry.event.strategy,
-            began_under: entry.event.strategy,
+            began_under: None,
             position: entry.position,
             time: entry.event.time,
             runs: 0,

@@ -27,7 +27,7 @@ pub struct Run {
     pub id: Option<Box<str>>,
     pub agent: u32,
     pub strategy: Option<u32>,
-    /// The strategy that its first line names.
+    /// The strategy of its agent when it began: that of its first line, or the last that was named before.
     pub began_under: Option<u32>,
     /// Position and time of its first line.
     pub position: u64,

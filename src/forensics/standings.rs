@@ -11,8 +11,6 @@ use crate::{
 pub struct Standings {
     own: PerSubject<Standing>,
     fleet: Standing,
-    /// The last strategy of each agent.
-    strategies: PerSubject<Option<u32>>,
 }
 
 impl Standings {
@@ -43,15 +41,8 @@ impl Standings {
         }
     }
 
-    /// An agent, its strategy, which is the last that was named, and the fleet.
-    pub fn of(&mut self, agent: u32, strategy: Option<u32>) -> (Standing, Standing, Standing) {
-        let strategy = match self.strategies.entry(Subject::Agent(agent)) {
-            Some(last) => {
-                *last = strategy.or(*last);
-                *last
-            }
-            None => strategy,
-        };
+    /// An agent, its strategy and the fleet.
+    pub fn of(&self, agent: u32, strategy: Option<u32>) -> (Standing, Standing, Standing) {
         let of = |subject: Subject| self.own.get(subject).copied().unwrap_or_default();
         let strategy = strategy.map_or_else(Standing::default, |strategy| of(Subject::Strategy(strategy)));
         (of(Subject::Agent(agent)), strategy, self.fleet)

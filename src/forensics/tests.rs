@@ -1,5 +1,5 @@
 use super::{
-    Recorder, Runs,
+    Recorder, Runs, Standing,
     breakdown::breakdown,
     patterns::{Condition, patterns},
     promotion::counts,
@@ -10,6 +10,7 @@ use crate::{
     event::decode,
     fold::{Engine, Intake, Place},
     simulate::{Config, Fleet, planted},
+    subject::Subject,
 };
 
 /// The runs of some lines, each with its stream.
@@ -68,6 +69,67 @@ fn lines_of_a_run_are_joined_with_what_held_when_it_began() {
     assert_eq!(what, ["failed"]);
     let what: Vec<&str> = story::findings(&runs, second).iter().map(|found| found.what).collect();
     assert_eq!(what, ["against_verdict"]);
+}
+
+/// What denies an agent is a rule of the desk. It is restated here, so that no desk need be folded for each policy that is
+/// tried; the two must say the same.
+#[test]
+fn what_held_an_agent_back_is_what_its_verdict_says() {
+    let mut fleet = Fleet::new(&Config { seed: 11, prices: false, ..Config::default() });
+    let (mut engine, mut intake, mut recorder) =
+        (Engine::new(REGISTRY), Intake::new(Default::default()), Recorder::default());
+    let orders = [
+        r#""action":"pause","agent":"AGENT""#,
+        r#""action":"pause","fleet":true"#,
+        r#""action":"resume","fleet":true"#,
+        r#""action":"kill","strategy":"STRATEGY""#,
+        r#""action":"retire","agent":"AGENT""#,
+        r#""action":"revive","strategy":"STRATEGY""#,
+        r#""action":"pause","strategy":"STRATEGY""#,
+        r#""action":"resume","agent":"AGENT""#,
+    ];
+    let mut met = std::collections::BTreeSet::new();
+    for (nth, order) in orders.into_iter().cycle().take(24).enumerate() {
+        let mut batch = intake.begin();
+        let mut take = |stream: &str, line: &[u8]| {
+            let place = Place { stream: stream.into(), file: "f".into(), offset: 0 };
+            intake.line(&decode(line, 1 << 20), &place, None, &mut batch);
+        };
+        for _ in 0..250 {
+            let line = fleet.next_line();
+            take(line.stream, line.json());
+        }
+        let order = order.replace("AGENT", "breakout-eth").replace("STRATEGY", "momentum");
+        let order = format!(r#"{{"kind":"command","event_id":"o{nth}","actor":"ann","reason":"drill",{order}}}"#);
+        take("control", order.as_bytes());
+        let said = engine.step(&batch);
+        recorder.step(&batch, &said);
+        let ours = Standing {
+            killed: true,
+            retired: true,
+            quarantined: true,
+            paused: true,
+            exhausted: true,
+            ..Standing::default()
+        };
+        let known = ours.reasons(&ours, &ours);
+        for (agent, name) in intake.subjects().agents.iter().enumerate() {
+            let mut row = crate::view::Row::new();
+            engine.slots().iter().for_each(|slot| slot.row(Subject::Agent(agent as u32), &mut row));
+            let reasons =
+                row["verdict"]["reasons"].as_array().into_iter().flatten().filter_map(|reason| reason.as_str());
+            let mut want: Vec<&str> = reasons.filter(|reason| known.contains(reason)).collect();
+            let agent = agent as u32;
+            let last = recorder.strategies.get(Subject::Agent(agent)).copied().flatten();
+            let (own, strategy, whole) = recorder.standings.of(agent, last);
+            let mut got = own.reasons(&strategy, &whole);
+            want.sort_unstable();
+            got.sort_unstable();
+            assert_eq!(got, want, "{name} after order {nth}");
+            met.extend(got);
+        }
+    }
+    assert_eq!(met.len(), 8, "{met:?}");
 }
 
 #[test]
