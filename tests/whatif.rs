@@ -20,6 +20,10 @@ fn demo(policy: &str) -> (Events, String) {
     (events, file)
 }
 
+fn open(events: &Events) -> Directory {
+    Directory::open(Layout::new(events.path()), Some(Clock::system().now())).expect("a directory")
+}
+
 fn whatif(events: &Events, args: &[&str]) -> Value {
     json(&run(&[&["whatif", "--events", events.text(), "-o", "json"], args].concat()))
 }
@@ -47,19 +51,14 @@ fn a_lenient_gate_lets_the_killed_live() {
     let killed: Vec<Value> =
         killed.filter(|line| line["verdict"] == "killed" && line["subject_kind"] == "agent").collect();
     assert!(!killed.is_empty());
-    let fleet = json(&run(&["forensics", "fleet", "--events", events.text(), "-n", "1000", "-o", "json"]));
+    let runs = trials(&open(&events), &[], 1, &mut |_| ()).expect("a readable history").runs;
     for line in killed {
-        let lives = &answer["policies"][0]["agents"][line["subject"].as_str().expect("a name")]["lives"];
-        assert_eq!(lives["killed_at"], line["cause"]);
-        let after = |row: &&Value| row["agent"] == line["subject"] && row["position"].as_u64() > line["cause"].as_u64();
-        let lost: f64 = fleet["worst"]
-            .as_array()
-            .expect("runs")
-            .iter()
-            .filter(after)
-            .filter_map(|row| row["pnl_bps"].as_f64())
-            .sum();
-        assert!(lives["pnl_bps"].as_f64().expect("a sum") >= lost - 1e-9, "{lives}");
+        let (name, cause) = (line["subject"].as_str().expect("a name"), line["cause"].as_u64().expect("a position"));
+        let lives = &answer["policies"][0]["agents"][name]["lives"];
+        let after = || runs.all.iter().filter(|run| runs.agent(run) == name && run.position > cause);
+        let earned: f64 = after().filter_map(|run| run.pnl_bps).sum();
+        assert_eq!((&lives["killed_at"], lives["runs"].as_u64()), (&line["cause"], Some(after().count() as u64)));
+        assert!((lives["pnl_bps"].as_f64().expect("a sum") - earned).abs() < 1e-9, "{lives}, want {earned}");
     }
 }
 
@@ -77,7 +76,7 @@ fn many_policies_at_once_are_each_alone() {
     .into_iter()
     .map(|text| std::sync::Arc::new(InForce::new(Policy::from_toml(text).expect("a policy"))))
     .collect();
-    let directory = Directory::open(Layout::new(events.path()), Some(Clock::system().now())).expect("a directory");
+    let directory = open(&events);
     let together = trials(&directory, &policies, 3, &mut |_| ()).expect("a readable history");
     for (policy, outcome) in policies.iter().zip(&together.outcomes) {
         let alone = trials(&directory, std::slice::from_ref(policy), 1, &mut |_| ()).expect("a readable history");

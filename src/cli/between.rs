@@ -3,9 +3,9 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Found, Output, Usage, decisions,
+    Found, Output, Usage, answer, decisions,
     difference::{self, changes},
-    figures, forensics,
+    figures,
     reading::{Progress, state_of},
 };
 use crate::{
@@ -55,18 +55,18 @@ pub fn answer(
         let changed = later.map(|(name, after)| (name.clone(), difference::row(changes(&before[of][name], after))));
         Value::Object(changed.filter(|(_, row)| row.as_object().is_some_and(|row| !row.is_empty())).collect())
     };
-    let answer = json!({
+    let told = json!({
         "from": before["position"],
         "to": after["position"],
-        "gaps": forensics::gaps(&walk.gaps),
+        "gaps": answer::gaps(&walk.gaps),
         "agents": rows("agents"),
         "strategies": rows("strategies"),
         "fleet": difference::row(changes(&before["fleet"], &after["fleet"])),
         "budget": difference::row(changes(&before["budget"], &after["budget"])),
         "decisions": decided,
     });
-    forensics::print(output, &answer, page)?;
-    Ok(forensics::found(&walk.gaps))
+    answer::print(output, &told, page)?;
+    Ok(answer::found(&walk.gaps))
 }
 
 fn page(answer: &Value) -> String {

@@ -22,6 +22,8 @@ use crate::{
 mod agent;
 /// All agents, one line each.
 mod agents;
+/// Answers about a history, with what is missing of it.
+mod answer;
 /// Lines from standard input to a stream.
 mod append;
 /// Rotated files, packed.

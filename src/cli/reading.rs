@@ -15,6 +15,7 @@ use serde_json::Value;
 use super::{Events, Output};
 use crate::{
     clock::{Clock, Stopwatch},
+    fold::{Engine, Intake},
     policy::{InForce, Policy},
     render::state::{Asked, Head, Part, State},
     replay::Walk,
@@ -97,12 +98,16 @@ impl Progress {
     }
 }
 
-/// What is held of everybody, where a fold stands.
+/// What is held of everybody, where a walk stands.
 pub fn state_of(walk: &Walk) -> Value {
     let (engine, intake) = (&walk.engine, &walk.intake);
-    let asked = Asked::All(intake.now());
-    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), &asked)).collect();
-    State::new(Head::of(intake), parts, &asked, intake.subjects()).json().into()
+    shown(engine, intake, Head::of(intake), &Asked::All(intake.now()))
+}
+
+/// What a fold shows of those who are asked about.
+pub fn shown(engine: &Engine, intake: &Intake, head: Head, asked: &Asked) -> Value {
+    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), asked)).collect();
+    State::new(head, parts, asked, intake.subjects()).json().into()
 }
 
 /// Standard output with a buffer; a reader who leaves ends the program quietly.

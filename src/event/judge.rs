@@ -194,12 +194,10 @@ fn count(field: &Field, value: &Value<'_>) -> Result<u64, Malformed> {
 }
 
 fn direction(field: &Field, value: &Value<'_>) -> Result<Direction, Malformed> {
-    let known = [("LONG", Direction::Long), ("SHORT", Direction::Short), ("FLAT", Direction::Flat)];
     match value {
-        Value::Str(text) => known
+        Value::Str(text) => Direction::ALL
             .into_iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text))
-            .map(|(_, direction)| direction)
+            .find(|direction| direction.name().eq_ignore_ascii_case(text))
             .ok_or_else(|| complaint(Reason::Range, field, value, "is no direction")),
         Value::Surrogate => Err(complaint(Reason::Range, field, value, "is no direction")),
         _ => Err(wrong_type(field, value)),

@@ -107,6 +107,19 @@ pub enum Direction {
     Flat,
 }
 
+impl Direction {
+    pub const ALL: [Direction; 3] = [Direction::Long, Direction::Short, Direction::Flat];
+
+    /// As lines spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Direction::Long => "LONG",
+            Direction::Short => "SHORT",
+            Direction::Flat => "FLAT",
+        }
+    }
+}
+
 /// A line that could not be decoded: why, and where in the line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Malformed {

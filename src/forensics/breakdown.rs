@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    Run, Runs,
-    patterns::{direction_text, hour},
-};
+use super::{Run, Runs, patterns::hour};
 use crate::stats::Exact;
 
 /// PnL of the runs of one group.
@@ -30,7 +27,7 @@ pub fn breakdown<'a>(runs: &Runs, of: impl Iterator<Item = &'a Run>, by: &str) -
         let name = match by {
             "symbol" => run.symbol.map(|word| runs.words.text(word).to_owned()),
             "regime" => run.regime.map(|word| runs.words.text(word).to_owned()),
-            "direction" => run.direction.map(|direction| direction_text(direction).to_owned()),
+            "direction" => run.direction.map(|direction| direction.name().to_owned()),
             _ => run.time.map(|at| format!("{:02}", hour(at))),
         };
         let group = groups.entry(name.unwrap_or_else(|| "-".to_owned())).or_default();

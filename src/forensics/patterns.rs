@@ -6,15 +6,12 @@
 /// The half that is searched.
 mod half;
 
-use std::{
-    cmp::{Ordering, Reverse},
-    collections::BTreeMap,
-};
+use std::collections::BTreeMap;
 
 use self::half::Half;
 use super::{Run, Runs};
 use crate::{
-    event::{Direction, Nanos, time},
+    event::{Nanos, time},
     stats::{
         evidence::multiple::benjamini_hochberg,
         fisher::{Stratum, stratified_greater},
@@ -106,26 +103,11 @@ pub fn patterns<'a>(runs: &Runs, of: impl Iterator<Item = &'a Run>, q: f64) -> P
     let inside = |pattern: &Pattern| {
         Bits::of(rest.len(), |row| pattern.conditions.iter().all(|condition| meets(runs, rest[row], condition)))
     };
-    found.sort_by_cached_key(|pattern| Reverse(Quality(quality(&inside(pattern), &gains, WEIGHT))));
+    let mut judged: Vec<(f64, Pattern)> =
+        found.into_iter().map(|pattern| (quality(&inside(&pattern), &gains, WEIGHT), pattern)).collect();
+    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let found = judged.into_iter().map(|(_, pattern)| pattern).collect();
     Patterns { tested: candidates.len() as u64, found, ..none }
-}
-
-/// A quality that can be sorted by.
-#[derive(PartialEq)]
-struct Quality(f64);
-
-impl Eq for Quality {}
-
-impl Ord for Quality {
-    fn cmp(&self, other: &Quality) -> Ordering {
-        self.0.total_cmp(&other.0)
-    }
-}
-
-impl PartialOrd for Quality {
-    fn partial_cmp(&self, other: &Quality) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
 }
 
 /// Whether each run lost, less how often its agent loses.
@@ -151,18 +133,9 @@ fn word<'a>(runs: &'a Runs, run: &Run, kind: &str) -> Option<std::borrow::Cow<'a
         "model" => text(run.model),
         "symbol" => text(run.symbol),
         "regime" => text(run.regime),
-        "direction" => run.direction.map(|direction| direction_text(direction).into()),
+        "direction" => run.direction.map(|direction| direction.name().into()),
         "hour" => run.time.map(|at| format!("{:02}", hour(at)).into()),
         _ => run.strategy.and_then(|id| runs.strategies.get(id as usize)).map(|name| (**name).into()),
-    }
-}
-
-/// A direction as lines spell it.
-pub fn direction_text(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Long => "LONG",
-        Direction::Short => "SHORT",
-        Direction::Flat => "FLAT",
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one run has to show for itself: a finding, with its evidence.
 
-use super::{Run, Runs, patterns::direction_text};
+use super::{Run, Runs};
 use crate::event::Direction;
 use crate::stats::order;
 
@@ -53,7 +53,7 @@ fn wrong_direction(run: &Run) -> Option<String> {
         Direction::Short => exit > entry,
         Direction::Flat => false,
     };
-    let word = direction_text(direction);
+    let word = direction.name();
     against.then(|| format!("{word}, and the price went from {} to {}", figure(entry), figure(exit)))
 }
 

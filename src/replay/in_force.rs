@@ -1,39 +1,32 @@
 //! The policy in force at the end of a history, by its control stream alone.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use super::{ReplayError, begin};
 use crate::{
-    event::Kind,
     fold::intake::CONTROL_STREAM,
-    policy::{InForce, Policy},
+    policy::InForce,
     tape::{Directory, RoundSource, each_line},
 };
 
-/// The policy in force behind the last line.
+/// The policy in force behind the last line, as intake says when it is shown the lines of the control stream. Those that
+/// cannot be read are passed over, as by every fold over damage.
 ///
 /// # Errors
-/// The history cannot be read as it was sealed.
+/// The tape itself cannot be read.
 pub fn in_force(directory: &Directory) -> Result<Arc<InForce>, ReplayError> {
-    let (_, intake) = begin(directory, &[])?;
-    let mut last = intake.policy().clone();
-    let mut seen = HashSet::new();
+    let (_, mut intake) = begin(directory, &[])?;
     for source in directory.rounds(directory.first_round())? {
         let source = source?;
         let extents = source.extents.iter().filter(|extent| *extent.stream == *CONTROL_STREAM).cloned().collect();
         let control = RoundSource { extents, ..source };
-        let line_bytes_max = last.policy.limits.line_bytes;
-        each_line(&control, line_bytes_max, &mut |line, _, _| {
-            let Ok(line) = line else { return true };
-            if line.kind == Some(Kind::Policy) && line.control_fault().is_none() {
-                let again = line.event_id.as_deref().is_some_and(|id| !seen.insert(id.to_owned()));
-                let policy = line.policy.as_deref().map(Policy::from_toml);
-                if let (false, Some(Ok(policy))) = (again, policy) {
-                    last = Arc::new(InForce::new(policy));
-                }
-            }
+        let line_bytes_max = intake.policy().policy.limits.line_bytes;
+        let mut batch = intake.begin();
+        // Whoever folds the history tells of what is damaged.
+        let _ = each_line(&control, line_bytes_max, &mut |line, place, _| {
+            intake.line(line, place, control.at, &mut batch);
             true
-        })?;
+        });
     }
-    Ok(last)
+    Ok(intake.policy().clone())
 }

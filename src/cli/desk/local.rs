@@ -23,7 +23,7 @@ use crate::{
         control::{self, Mint},
     },
     fold::{Batch, Emitted, Intake, Registration, intake::CONTROL_STREAM, lines::Outcome},
-    render::state::{self, Asked, Head, Part},
+    render::state::{Asked, Head},
     replay::{Replayed, replay, replay_through},
     store::{
         Lock,
@@ -194,8 +194,7 @@ impl Stands {
 
 /// What a replay shows.
 fn state_of(replayed: &Replayed, asked: &Asked) -> State {
-    let parts = replayed.engine.slots().iter().map(|slot| Part::of(slot.as_ref(), asked)).collect();
-    state::State::new(Head::of(&replayed.intake), parts, asked, replayed.intake.subjects()).json().into()
+    reading::shown(&replayed.engine, &replayed.intake, Head::of(&replayed.intake), asked)
 }
 
 /// Whether a decision passes a filter.

@@ -1,9 +1,9 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::{Recorded, print, promotion, words};
+use super::{Recorded, promotion, words};
 use crate::{
-    cli::{Found, Output, Usage, figures},
+    cli::{Found, Output, Usage, answer, figures, suggest::near},
     forensics::{
         Run, Runs,
         breakdown::{BY, breakdown},
@@ -60,12 +60,12 @@ impl OfAgent {
         let runs = &recorded.runs;
         let Some(agent) = runs.agent_of(&self.name) else { return Err(stranger(runs, &self.name).into()) };
         let own: Vec<&Run> = runs.all.iter().filter(|run| run.agent == agent).collect();
-        let mut answer = Map::from_iter(recorded.history(directory));
-        answer.insert("agent".to_owned(), json!(self.name));
-        answer.extend(figures_of(&recorded, &own, &self.how));
-        answer.insert("shifts".to_owned(), words::shifts(&shifts(&own)));
-        answer.insert("promotion".to_owned(), promotion::of(&recorded, agent, &own));
-        print(self.how.output, &answer.into(), |answer| page(&human::visible(&self.name), answer))?;
+        let mut told = Map::from_iter(recorded.history(directory));
+        told.insert("agent".to_owned(), json!(self.name));
+        told.extend(figures_of(&recorded, &own, &self.how));
+        told.insert("shifts".to_owned(), words::shifts(&shifts(&own)));
+        told.insert("promotion".to_owned(), promotion::of(&recorded, agent, &own));
+        answer::print(self.how.output, &told.into(), |answer| page(&human::visible(&self.name), answer))?;
         Ok(recorded.found())
     }
 }
@@ -75,21 +75,20 @@ impl OfFleet {
         self.how.check()?;
         let recorded = Recorded::of(directory)?;
         let all: Vec<&Run> = recorded.runs.all.iter().collect();
-        let mut answer = Map::from_iter(recorded.history(directory));
-        answer.extend(figures_of(&recorded, &all, &self.how));
-        answer.insert("agents".to_owned(), agents(&recorded.runs));
-        print(self.how.output, &answer.into(), |answer| page("the fleet", answer))?;
+        let mut told = Map::from_iter(recorded.history(directory));
+        told.extend(figures_of(&recorded, &all, &self.how));
+        told.insert("agents".to_owned(), agents(&recorded.runs));
+        answer::print(self.how.output, &told.into(), |answer| page("the fleet", answer))?;
         Ok(recorded.found())
     }
 }
 
 /// Nobody of that name had a run; who is meant, perhaps.
 fn stranger(runs: &Runs, name: &str) -> Usage {
-    let near = runs.agents.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-    let hint = match near {
-        Some((far, near)) if far <= 2 + name.chars().count() / 3 => format!("did you mean {}?", human::visible(near)),
-        Some(_) => "`runtape agents` lists those there are".to_owned(),
-        None => "there is no agent yet".to_owned(),
+    let hint = match near(name, runs.agents.iter().map(|known| &**known)) {
+        Some(near) => format!("did you mean {}?", human::visible(near)),
+        None if runs.agents.is_empty() => "there is no agent yet".to_owned(),
+        None => "`runtape agents` lists those there are".to_owned(),
     };
     Usage(format!("there is no agent {}: {hint}", human::visible(name)))
 }

@@ -1,9 +1,8 @@
 use clap::Args;
 use serde_json::json;
 
-use super::{found, gaps, print};
 use crate::{
-    cli::{Found, Output, Usage, figures, reading::Progress},
+    cli::{Found, Output, Usage, answer, figures, reading::Progress},
     replay::index::build,
     tape::Directory,
 };
@@ -25,8 +24,8 @@ impl OfIndex {
         let built = build(directory, None, &mut |lines| bar.inc(lines))?;
         bar.finish();
         let gap: Vec<_> = built.gap.into_iter().collect();
-        let answer = json!({ "lines": built.entries, "to": built.to, "files": built.files, "gaps": gaps(&gap) });
-        print(self.output, &answer, |answer| {
+        let told = json!({ "lines": built.entries, "to": built.to, "files": built.files, "gaps": answer::gaps(&gap) });
+        answer::print(self.output, &told, |answer| {
             let lines = figures::count(&answer["lines"]);
             format!(
                 "{lines} lines of runs before position {} are indexed in {}\n",
@@ -34,6 +33,6 @@ impl OfIndex {
                 figures::some(built.files, "file")
             )
         })?;
-        Ok(found(&gap))
+        Ok(answer::found(&gap))
     }
 }

@@ -11,20 +11,18 @@ mod run;
 /// Findings in words.
 mod words;
 
-use std::io::Write;
-
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
-    Events, Found, Output,
+    Events, Found, answer,
     reading::{self, Progress},
 };
 use crate::{
     consumers::REGISTRY,
     forensics::{Recorder, Runs},
     policy::Gates,
-    replay::{Gap, Walk},
+    replay::Walk,
     tape::{Directory, Until},
 };
 
@@ -93,43 +91,12 @@ impl Recorded<'_> {
         [
             ("position".to_owned(), self.position().into()),
             ("from".to_owned(), directory.first_position().into()),
-            ("gaps".to_owned(), gaps(&self.walk.gaps)),
+            ("gaps".to_owned(), answer::gaps(&self.walk.gaps)),
         ]
     }
 
     /// Gaps are told, and are a finding.
     fn found(&self) -> Found {
-        found(&self.walk.gaps)
+        answer::found(&self.walk.gaps)
     }
-}
-
-/// Gaps as JSON.
-pub fn gaps(gaps: &[Gap]) -> Value {
-    gaps.iter().map(|gap| json!({ "from": gap.from, "to": gap.to, "what": gap.what })).collect()
-}
-
-/// Tells what is missing: that is a finding.
-pub fn found(gaps: &[Gap]) -> Found {
-    for Gap { from, to, what } in gaps {
-        eprintln!("runtape: positions {from} to {to} are left out: {what}; run `runtape verify`");
-    }
-    if gaps.is_empty() { Found::Nothing } else { Found::Something }
-}
-
-/// Prints an answer as a page for people, or as JSON.
-pub fn print(output: Output, answer: &Value, page: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
-    let mut out = reading::stdout();
-    match output {
-        Output::Text => write!(out, "{}", page(answer))?,
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, answer)?;
-            writeln!(out)?;
-        }
-        Output::Jsonl => {
-            serde_json::to_writer(&mut out, answer)?;
-            writeln!(out)?;
-        }
-    }
-    out.flush()?;
-    Ok(())
 }

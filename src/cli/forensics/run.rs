@@ -3,10 +3,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{found, print, words};
+use super::words;
 use crate::{
     cli::{
-        Found, Output, Usage,
+        Found, Output, Usage, answer,
         difference::{self, changes},
         figures,
         reading::{Progress, state_of},
@@ -51,19 +51,19 @@ impl OfRun {
         }
         let lookup = |lines: &[Told]| {
             let rows: Vec<Value> = lines.iter().map(row).collect();
-            json!({ "run_id": self.run_id, "gaps": super::gaps(&gaps), "lines": rows })
+            json!({ "run_id": self.run_id, "gaps": answer::gaps(&gaps), "lines": rows })
         };
         let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
             if !gaps.is_empty() {
                 // Its lines may be among those that cannot be read.
-                print(self.output, &lookup(&[]), lines_page)?;
-                return Ok(found(&gaps));
+                answer::print(self.output, &lookup(&[]), lines_page)?;
+                return Ok(answer::found(&gaps));
             }
             return Err(stranger(&self.run_id, &nearest(directory, &self.run_id)?).into());
         };
         if self.lines {
-            print(self.output, &lookup(&lines), lines_page)?;
-            return Ok(found(&gaps));
+            answer::print(self.output, &lookup(&lines), lines_page)?;
+            return Ok(answer::found(&gaps));
         }
         let (first, last) = (first.position, last.position);
         let bar = Progress::new(Some(last + 1 - directory.first_position()), "reading", false);
@@ -90,10 +90,10 @@ impl OfRun {
         let runs = recorder.finish();
         let run = runs.all.iter().find(|run| run.id.as_deref() == Some(&*self.run_id));
         let rules = &walk.intake.policy().policy.gates;
-        let answer = json!({
+        let told = json!({
             "run_id": self.run_id,
             "from": directory.first_position(),
-            "gaps": super::gaps(&gaps),
+            "gaps": answer::gaps(&gaps),
             "lines": lines.iter().map(row).collect::<Vec<_>>(),
             "run": run.map(|run| words::run_row(&runs, run, rules)),
             "findings": run.map(|run| findings(&runs, run)),
@@ -101,8 +101,8 @@ impl OfRun {
             "after": run.map(|run| row_of(&after, runs.agent(run))),
             "decisions": decisions,
         });
-        print(self.output, &answer, page)?;
-        Ok(found(&gaps))
+        answer::print(self.output, &told, page)?;
+        Ok(answer::found(&gaps))
     }
 }
 

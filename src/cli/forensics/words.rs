@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::figures,
-    event::time,
+    event::{Direction, time},
     forensics::{
         Run, Runs,
         breakdown::Group,
@@ -36,7 +36,7 @@ pub fn run_row(runs: &Runs, run: &Run, rules: &Gates) -> Value {
         "failed": run.failed,
         "model": word(run.model),
         "symbol": word(run.symbol),
-        "direction": run.direction.map(crate::forensics::patterns::direction_text),
+        "direction": run.direction.map(Direction::name),
         "regime": word(run.regime),
         "promotion": counts(runs, run, rules).name(),
         "held": {

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use self::sweep::{Sweep, frontier};
 use super::{
-    Events, Found, Output, Usage, figures, forensics,
+    Events, Found, Output, Usage, answer, figures,
     reading::{self, Progress},
 };
 use crate::{
@@ -89,17 +89,17 @@ impl WhatIf {
                 row(&trials.runs, &tried.name, &tried.policy.hash, outcome, on_frontier(at))
             });
         let (hash, outcome) = (&trials.in_force.0.hash, &trials.in_force.1);
-        let answer = json!({
+        let told = json!({
             "position": trials.position,
             "from": directory.first_position(),
-            "gaps": forensics::gaps(&trials.gaps),
+            "gaps": answer::gaps(&trials.gaps),
             "runs": trials.runs.all.len(),
             "in_force": row(&trials.runs, "in force", hash, outcome, None),
             "policies": rows.collect::<Vec<_>>(),
             "unknowable": UNKNOWABLE,
         });
-        forensics::print(self.output, &answer, page)?;
-        Ok(forensics::found(&trials.gaps))
+        answer::print(self.output, &told, page)?;
+        Ok(answer::found(&trials.gaps))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Tried, sweep::Sweep, swept};
 use crate::{
     cli::{
-        Events, Found, Output, figures, forensics,
+        Events, Found, Output, answer, figures,
         reading::{self, Progress},
     },
     forensics::trial::Outcome,
@@ -56,14 +56,14 @@ impl Suggest {
             let standing = now.pointer(&format!("/{}", key.replace('.', "/"))).cloned();
             rows.push(suggestion(&tested, key, standing, &of));
         }
-        let answer = json!({
+        let told = json!({
             "position": tested.position,
-            "gaps": forensics::gaps(&tested.gaps),
+            "gaps": answer::gaps(&tested.gaps),
             "suggestions": rows,
             "unknowable": super::UNKNOWABLE,
         });
-        forensics::print(self.output, &answer, page)?;
-        Ok(forensics::found(&tested.gaps))
+        answer::print(self.output, &told, page)?;
+        Ok(answer::found(&tested.gaps))
     }
 }
 

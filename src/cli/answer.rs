@@ -1,0 +1,39 @@
+//! Answers about a history: printed, with what is missing of it.
+
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::{Found, Output, reading};
+use crate::replay::Gap;
+
+/// Gaps as JSON.
+pub fn gaps(gaps: &[Gap]) -> Value {
+    gaps.iter().map(|gap| json!({ "from": gap.from, "to": gap.to, "what": gap.what })).collect()
+}
+
+/// Tells what is missing: that is a finding.
+pub fn found(gaps: &[Gap]) -> Found {
+    for Gap { from, to, what } in gaps {
+        eprintln!("runtape: positions {from} to {to} are left out: {what}; run `runtape verify`");
+    }
+    if gaps.is_empty() { Found::Nothing } else { Found::Something }
+}
+
+/// Prints an answer as a page for people, or as JSON.
+pub fn print(output: Output, answer: &Value, page: impl FnOnce(&Value) -> String) -> anyhow::Result<()> {
+    let mut out = reading::stdout();
+    match output {
+        Output::Text => write!(out, "{}", page(answer))?,
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut out, answer)?;
+            writeln!(out)?;
+        }
+        Output::Jsonl => {
+            serde_json::to_writer(&mut out, answer)?;
+            writeln!(out)?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
