@@ -55,13 +55,17 @@ fn taken(bytes: &[u8], line: &Line<'_>) {
 }
 
 fn refused(bytes: &[u8], Malformed { reason, detail }: &Malformed) {
-    let object = || -> Map<String, Value> { serde_json::from_str(text(bytes)).expect("an object") };
     match reason {
         Reason::Oversize => assert!(bytes.len() > LIMIT, "{detail}"),
         Reason::Utf8 => assert!(std::str::from_utf8(bytes).is_err(), "{detail}"),
         Reason::Json => assert!(!is_json(text(bytes)), "{detail}"),
         Reason::NotObject => assert!(is_json(text(bytes)) && !is_object(text(bytes)), "{detail}"),
-        Reason::Missing => assert!(!object().is_empty() || detail.contains("without"), "{detail}"),
+        Reason::Missing => {
+            assert!(is_object(text(bytes)), "{detail}");
+            // A number beyond f64 in a field that is not looked at cannot be read here: then there is a field.
+            let empty = serde_json::from_str::<Map<String, Value>>(text(bytes)).is_ok_and(|object| object.is_empty());
+            assert!(!empty || detail.contains("without"), "{detail}");
+        }
         Reason::Depth | Reason::DuplicateKey | Reason::Type | Reason::Range | Reason::Name | Reason::Version => {
             assert!(is_object(text(bytes)), "{detail}")
         }
