@@ -49,7 +49,10 @@ impl Drill {
         let settings = Settings { steps: self.steps, points: self.points, trace: self.trace, ..Settings::default() };
         let mut all = Report::default();
         for seed in self.seeds.0.clone() {
-            all.add(drill::play(seed, settings));
+            let report = drill::play(seed, settings);
+            // At once, so that a run that is stopped has told what it found.
+            report.violations.iter().for_each(|violation| eprintln!("{violation}"));
+            all.add(report);
             if self.first && !all.violations.is_empty() {
                 break;
             }

@@ -1,7 +1,7 @@
 //! Content known already under another inode. copytruncate and compressors copy a stream before they empty or delete it;
 //! what was sealed must not be folded again, and what only the copy still has must not be lost.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use super::{
     generation::Generation,
@@ -97,6 +97,48 @@ fn compare_bytes(files: &Files, file: &Found, of: &Generation, upto: u64) -> io:
             return Ok(Likeness::Copy);
         }
     }
+}
+
+/// Where a file that holds all that is sealed of a generation goes on otherwise than the generation itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The start of the first line in which they differ.
+    pub from: u64,
+    /// A power cut took the bytes of the generation there: zeros are all that is left, and no stream has any.
+    pub torn: bool,
+}
+
+/// Where the two part between the sealed end and `upto`; none where what is sealed is not the same, or nothing differs.
+///
+/// # Errors
+/// As [`likeness`].
+pub fn fork(
+    files: &Files,
+    file: &Found,
+    of: &Generation,
+    upto: u64,
+    extents_of: &ExtentsOf,
+) -> io::Result<Option<Fork>> {
+    let plain = of.is_intact(files) && !of.is_packed() && of.sealed > 0 && upto > of.sealed;
+    if !plain || likeness(files, file, of, of.sealed, extents_of)? != Likeness::Copy {
+        return Ok(None);
+    }
+    let mut original = BufReader::new(source::open(files, &of.path, Compression::None, of.sealed)?);
+    let mut copy = BufReader::new(source::unpack(source::open_found(files, file)?, file.name.compression, of.sealed)?);
+    let mut from = of.sealed;
+    for at in of.sealed..upto {
+        let (mut a, mut b) = ([0], [0]);
+        if original.read(&mut a)? == 0 || copy.read(&mut b)? == 0 {
+            return Ok(None);
+        }
+        if a != b {
+            return Ok(Some(Fork { from, torn: a == [0] }));
+        }
+        if a == *b"\n" {
+            from = at + 1;
+        }
+    }
+    Ok(None)
 }
 
 /// Compares a file with the sealed extents of a generation.

@@ -1,5 +1,5 @@
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -42,6 +42,8 @@ pub struct Follower {
     pub(super) resets: Vec<Reset>,
     /// Links were made for files that are on the tape already, and may be all that keeps them.
     pub(super) relinked: bool,
+    /// Copies that were adopted and could not be linked yet: by generation, the inode of the copy.
+    pub(super) unlinked: BTreeMap<usize, Inode>,
     /// A sync failed, and nobody was told yet.
     pub(super) failed_sync: Option<io::Error>,
     /// Names of streams, and how many there may be.
@@ -73,6 +75,7 @@ impl Follower {
             packed: HashMap::new(),
             resets: Vec::new(),
             relinked: false,
+            unlinked: BTreeMap::new(),
             failed_sync: None,
             streams: HashSet::new(),
             streams_max: STREAMS_MAX,
@@ -146,6 +149,9 @@ impl Follower {
             if *scope == Scope::All || may_be_appended_to(file) {
                 self.meet(file, extents_of, &mut poll);
             }
+        }
+        if *scope == Scope::All {
+            self.link_adopted(&found, &mut poll);
         }
         self.keep_links();
         self.order(&found, &mut poll.pending);

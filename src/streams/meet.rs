@@ -1,18 +1,14 @@
-use std::{
-    collections::HashSet,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashSet, io, sync::Arc};
 
 use super::{
-    copies::{self, Likeness},
+    adopt::Copy,
+    copies::{self, Fork, Likeness},
     follow::Follower,
     generation::{Generation, GenerationRecord, State},
     links,
     name::{self, Age, Compression, StreamFile},
     poll::{ExtentsOf, Poll, ResetReason},
-    scan::{self, Found, Inode, Problem},
+    scan::{self, Found, Problem},
     seekable::Table,
     source,
 };
@@ -25,19 +21,8 @@ enum Kin {
     Copy { of: usize, from: u64 },
     /// It holds a part of a generation, and nothing else.
     Part { of: usize },
-}
-
-/// Where a copy was seen.
-struct Copy {
-    path: PathBuf,
-    inode: Inode,
-    compression: Compression,
-}
-
-impl Copy {
-    fn of(file: &Found) -> Copy {
-        Copy { path: file.path.clone(), inode: file.id.inode(), compression: file.name.compression }
-    }
+    /// It holds what is sealed of a generation, and goes on otherwise.
+    Fork { of: usize, fork: Fork },
 }
 
 impl Follower {
@@ -66,6 +51,11 @@ impl Follower {
                 }
                 let state = if stays { State::Shadow { of } } else { State::Open };
                 self.begin(file, from, state, extents_of, poll);
+            }
+            Ok(Kin::Fork { of, fork }) => {
+                if !fork.torn || self.prefer(of, &Copy::of(file), fork.from, poll) {
+                    self.begin(file, fork.from, State::Open, extents_of, poll);
+                }
             }
             // Renamed since it was seen: the next full look meets it under its new name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -96,7 +86,11 @@ impl Follower {
             let from = poll.end_of(index, generation.sealed);
             match (copies::likeness(&self.files, file, generation, from, extents_of)?, &kin) {
                 (Likeness::Copy, _) => return Ok(Kin::Copy { of: index, from }),
-                (Likeness::Part, Kin::None) => kin = Kin::Part { of: index },
+                (Likeness::Part, Kin::None | Kin::Fork { .. }) => kin = Kin::Part { of: index },
+                (Likeness::Different, Kin::None) => {
+                    let fork = copies::fork(&self.files, file, generation, from, extents_of)?;
+                    kin = fork.map_or(Kin::None, |fork| Kin::Fork { of: index, fork });
+                }
                 _ => {}
             }
         }
@@ -221,7 +215,7 @@ impl Follower {
             }
             let found = source::identify(&self.files, &generation.path);
             let short = !generation.is_packed() && found.as_ref().is_ok_and(|(_, len)| *len < generation.sealed);
-            if found.is_ok() && !short && !generation.replaced {
+            if found.is_ok() && !short && !self.is_outgrown(generation) {
                 continue;
             }
             lost.push(index);
@@ -248,6 +242,11 @@ impl Follower {
             self.recover_from(&known, &lost, extents_of);
         }
         Ok(())
+    }
+
+    /// Emptied and written anew, past what was sealed of it.
+    fn is_outgrown(&self, generation: &Generation) -> bool {
+        generation.replaced || matches!(generation.still_continues(&self.files), Ok(false))
     }
 
     /// Files of which lines of their own are on the tape, and which may have been copies before: wherever they lie by now.
@@ -284,67 +283,7 @@ impl Follower {
         }
     }
 
-    /// History that only a copy still holds is read from the copy. One that holds only a part is better than nothing,
-    /// and gives way to a whole one. False when the copy was renamed since it was seen, or could not be made durable: it
-    /// is to be met again.
-    fn adopt(&mut self, of: usize, copy: &Copy, whole: bool) -> bool {
-        let old = &self.generations[of];
-        if old.state == State::Dropped {
-            return true;
-        }
-        // One that lies in the directory and was emptied just now is reset first, by the next look.
-        if self.is_followed(of) && (old.is_intact(&self.files) || self.present.contains(&old.inode())) {
-            return true;
-        }
-        let from_copy = source::identify(&self.files, &old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
-        if !whole && from_copy {
-            return true;
-        }
-        let (original, file) = (old.path.clone(), old.file().clone());
-        if !self.secure(&original, &copy.path) {
-            return false;
-        }
-        let linked = self
-            .links
-            .as_ref()
-            .map(|links| links::make(&self.files, links, &file, copy.compression, &copy.path, copy.inode));
-        self.relinked |= matches!(linked, Some(Ok(_)));
-        let still_there = || source::identify(&self.files, &copy.path).is_ok_and(|(id, _)| id.inode() == copy.inode);
-        let path = match linked {
-            Some(Ok(link)) => link,
-            _ if still_there() => copy.path.clone(),
-            _ => return false,
-        };
-        let old = &mut self.generations[of];
-        old.path = path;
-        old.record.compression = copy.compression;
-        old.state = State::Ended;
-        let inode = old.inode();
-        if self.by_inode.get(&inode) == Some(&of) {
-            self.by_inode.remove(&inode);
-        }
-        true
-    }
-
-    /// Whoever made the copy need not have synced it, and what was sealed is in no other file any more; and a power cut
-    /// must not bring the lines back that the original had. False when it cannot be done.
-    fn secure(&mut self, original: &Path, copy: &Path) -> bool {
-        if self.links.is_none() {
-            return true;
-        }
-        let synced = |path: &Path| match source::open_file(&self.files, path) {
-            Ok(file) => Ok(file.sync_data()),
-            Err(error) => Err(error.kind() == io::ErrorKind::NotFound),
-        };
-        let (copy, original) = (synced(copy), synced(original));
-        let done = matches!(copy, Ok(Ok(()))) && matches!(original, Ok(Ok(())) | Err(true));
-        for error in [copy, original].into_iter().flatten().filter_map(Result::err) {
-            self.failed_sync.get_or_insert(error);
-        }
-        done
-    }
-
-    fn is_followed(&self, index: usize) -> bool {
+    pub(super) fn is_followed(&self, index: usize) -> bool {
         self.generations[index].state == State::Open
     }
 }

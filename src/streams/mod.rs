@@ -1,6 +1,8 @@
 //! Floor 6: the files that producers append to. Discover them, recognise each again whatever its name, follow it by whole
 //! lines. Whoever reads never writes; whoever appends adds whole lines at the end.
 
+/// History that only a copy still holds: read from there, and kept.
+mod adopt;
 /// Whole lines to the end of a stream.
 pub mod append;
 /// Copies of what is known already: copytruncate, compression, a restored backup.

@@ -91,7 +91,7 @@ impl Known {
                 Generation::new(&layout.files, record, path, last.map_or(0, |extent| extent.to), state);
             generation.on_tape = true;
             let holds = |last: &Range| still_holds(&layout.files, &generation.path, compression, last) != Some(false);
-            generation.replaced = state == State::Open && !last.is_none_or(holds);
+            generation.replaced = state != State::Dropped && !last.is_none_or(holds);
             list.push(generation);
         }
         list
@@ -182,4 +182,36 @@ pub fn extents_of(layout: &Layout, file: &str) -> io::Result<Vec<SealedExtent>> 
         extents.extend(round.extents.iter().filter(|extent| *extent.file == *file).filter_map(Extent::sealed));
     }
     Ok(extents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_emptied_and_outgrew_its_history_does_not_hold_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let layout = Layout::on(Files::machine(), dir.path());
+        let (old, new) = (b"{\"run_id\":\"r1\"}\n", b"{\"run_id\":\"r2\"}\n".repeat(9));
+        std::fs::write(dir.path().join("runs.jsonl"), &new).expect("a writable file");
+        let id = source::identify(&layout.files, &dir.path().join("runs.jsonl")).expect("a file").0;
+        let record = |file: &str| GenerationRecord {
+            file: file.into(),
+            stream: "runs".into(),
+            name: "runs.jsonl".to_owned(),
+            id,
+            compression: Compression::None,
+        };
+        let range = |bytes: &[u8]| {
+            let data = blake3::hash(bytes).to_hex().to_string();
+            Range { from: 0, to: bytes.len() as u64, data }
+        };
+        let known = Known {
+            records: vec![record("f1"), record("f2")],
+            last: HashMap::from([("f1".into(), range(old)), ("f2".into(), range(&new))]),
+            dropped: HashSet::new(),
+        };
+        let states: Vec<_> = known.generations(&layout).iter().map(|g| (g.state, g.replaced)).collect();
+        assert_eq!(states, [(State::Ended, true), (State::Open, false)]);
+    }
 }

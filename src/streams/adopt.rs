@@ -1,0 +1,264 @@
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    follow::Follower,
+    generation::State,
+    links,
+    name::Compression,
+    poll::Poll,
+    scan::{Found, Inode, Problem},
+    source,
+};
+
+/// Where a copy was seen.
+pub(super) struct Copy {
+    pub path: PathBuf,
+    pub inode: Inode,
+    pub compression: Compression,
+}
+
+impl Copy {
+    pub fn of(file: &Found) -> Copy {
+        Copy { path: file.path.clone(), inode: file.id.inode(), compression: file.name.compression }
+    }
+}
+
+impl Follower {
+    /// History that only a copy still holds is read from the copy. One that holds only a part is better than nothing,
+    /// and gives way to a whole one. False when the copy was renamed since it was seen, or could not be made durable: it
+    /// is to be met again.
+    pub(super) fn adopt(&mut self, of: usize, copy: &Copy, whole: bool) -> bool {
+        let old = &self.generations[of];
+        if old.state == State::Dropped {
+            return true;
+        }
+        // One that lies in the directory and was emptied just now is reset first, by the next look.
+        if self.is_followed(of) && (old.is_intact(&self.files) || self.present.contains(&old.inode())) {
+            return true;
+        }
+        let from_copy = source::identify(&self.files, &old.path).is_ok_and(|(id, _)| id.inode() != old.inode());
+        if !whole && from_copy {
+            return true;
+        }
+        let (original, file) = (old.path.clone(), old.file().clone());
+        if !self.secure(&original, &copy.path) {
+            return false;
+        }
+        let linked = self.link_copy(&file, copy);
+        let still_there = || source::identify(&self.files, &copy.path).is_ok_and(|(id, _)| id.inode() == copy.inode);
+        self.unlinked.remove(&of);
+        let path = match linked {
+            Some(Ok(link)) => link,
+            _ if still_there() => {
+                self.unlinked.insert(of, copy.inode);
+                copy.path.clone()
+            }
+            _ => return false,
+        };
+        let old = &mut self.generations[of];
+        old.path = path;
+        old.record.compression = copy.compression;
+        old.state = State::Ended;
+        let inode = old.inode();
+        if self.by_inode.get(&inode) == Some(&of) {
+            self.by_inode.remove(&inode);
+        }
+        true
+    }
+
+    /// A power cut tore what was not sealed yet of a file, and it was removed, so that only our link still has it: the
+    /// copy that was made before goes on in its place, and nothing torn is read from `from` on. False when the copy is to
+    /// be met again.
+    pub(super) fn prefer(&mut self, of: usize, copy: &Copy, from: u64, poll: &mut Poll) -> bool {
+        let torn = &mut self.generations[of];
+        if self.present.contains(&torn.inode()) {
+            // Whoever made the copy has not decided yet which of the two stays.
+            return true;
+        }
+        torn.state = State::Ended;
+        let adopted = self.adopt(of, copy, true);
+        let torn = &mut self.generations[of];
+        if !adopted {
+            (torn.state, torn.dirty) = (State::Open, true);
+        }
+        poll.pending.retain_mut(|range| {
+            if range.generation == of {
+                range.to = if adopted { from } else { range.from };
+                range.bytes = None;
+            }
+            range.to > range.from
+        });
+        adopted
+    }
+
+    /// The links of copies that could not be linked when they were adopted: their names are all that keeps the history
+    /// until then.
+    pub(super) fn link_adopted(&mut self, found: &[Found], poll: &mut Poll) {
+        if self.links.is_none() {
+            return;
+        }
+        for (of, inode) in self.unlinked.clone() {
+            let Some(copy) = found.iter().find(|file| file.id.inode() == inode).map(Copy::of) else { continue };
+            let file = self.generations[of].file().clone();
+            match self.link_copy(&file, &copy) {
+                Some(Ok(link)) => {
+                    self.generations[of].path = link;
+                    self.unlinked.remove(&of);
+                }
+                Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
+                    self.generations[of].path.clone_from(&copy.path);
+                    let what = format!("holds history of {file} and cannot be hard-linked: {error}; leave it there");
+                    poll.problems.push(Problem { path: copy.path, what });
+                }
+                // Renamed since it was seen: linked when the next full look finds it.
+                Some(Err(_)) | None => {}
+            }
+        }
+    }
+
+    fn link_copy(&mut self, file: &str, copy: &Copy) -> Option<io::Result<PathBuf>> {
+        let links = self.links.as_ref()?;
+        let made = links::make(&self.files, links, file, copy.compression, &copy.path, copy.inode);
+        self.relinked |= made.is_ok();
+        Some(made)
+    }
+
+    /// Whoever made the copy need not have synced it, and what was sealed is in no other file any more; and a power cut
+    /// must not bring the lines back that the original had. False when it cannot be done.
+    fn secure(&mut self, original: &Path, copy: &Path) -> bool {
+        if self.links.is_none() {
+            return true;
+        }
+        let synced = |path: &Path| match source::open_file(&self.files, path) {
+            Ok(file) => Ok(file.sync_data()),
+            Err(error) => Err(error.kind() == io::ErrorKind::NotFound),
+        };
+        let (copy, original) = (synced(copy), synced(original));
+        let done = matches!(copy, Ok(Ok(()))) && matches!(original, Ok(Ok(())) | Err(true));
+        for error in [copy, original].into_iter().flatten().filter_map(Result::err) {
+            self.failed_sync.get_or_insert(error);
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        files::{
+            Disk as _, Files, How,
+            simulated::{Chance, Kind, Simulated, Trouble},
+        },
+        streams::{Scope, copies::SealedExtent},
+    };
+
+    const DIR: &str = "/events";
+
+    /// Lines that a follower knows to be sealed, and a disk to do things on.
+    struct Bench {
+        disk: Simulated,
+        follower: Follower,
+        sealed: Vec<u8>,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let disk = Simulated::new(Path::new(DIR));
+            let (files, links) = (Files::of(disk.clone()), Path::new(DIR).join("links"));
+            files.make_dirs(&links).expect("our folder");
+            let sealed = b"{\"run_id\":\"r1\",\"latency_ms\":1}\n".repeat(20);
+            let follower = Follower::new(files, DIR.into(), Some(links), Vec::new());
+            let mut bench = Bench { disk, follower, sealed };
+            bench.write("runs.jsonl", &bench.sealed);
+            bench.poll();
+            bench
+        }
+
+        fn write(&self, name: &str, bytes: &[u8]) {
+            let file = self.disk.open(&Path::new(DIR).join(name), How::AppendOrMake).expect("a file");
+            file.append(bytes).expect("a write");
+        }
+
+        fn empty(&self, name: &str) {
+            self.disk.open(&Path::new(DIR).join(name), How::Append).and_then(|f| f.set_len(0)).expect("a file");
+        }
+
+        fn extents(&self) -> Vec<SealedExtent> {
+            vec![SealedExtent { from: 0, to: self.sealed.len() as u64, data: blake3::hash(&self.sealed) }]
+        }
+
+        /// A full look; everything it finds counts as sealed: the ids of the files, and their ranges.
+        fn poll(&mut self) -> Vec<(String, u64, u64)> {
+            let extents = self.extents();
+            let poll = self.follower.poll(&Scope::All, &|_| Ok(extents.clone())).expect("a look");
+            poll.pending.iter().for_each(|range| self.follower.sealed(range));
+            let id = |index: usize| self.follower.generation(index).file().to_string();
+            poll.pending.iter().map(|range| (id(range.generation), range.from, range.to)).collect()
+        }
+
+        fn history(&self) -> Vec<u8> {
+            self.follower.files().read(&self.follower.generation(0).path).expect("a file")
+        }
+    }
+
+    #[test]
+    fn history_is_found_in_a_copy_where_the_original_has_outgrown_it() {
+        for ended in [false, true] {
+            let mut bench = Bench::new();
+            bench.write("runs.jsonl.1", &bench.sealed);
+            bench.empty("runs.jsonl");
+            bench.write("runs.jsonl", &b"{\"run_id\":\"r2\"}\n".repeat(60));
+            if ended {
+                bench.follower.generations[0].state = State::Ended;
+            }
+            let extents = bench.extents();
+            bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+            assert!(bench.history() == bench.sealed, "ended before: {ended}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_could_not_be_linked_is_linked_as_soon_as_it_can_be() {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl.1", &bench.sealed);
+        bench.empty("runs.jsonl");
+        bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(Kind::FailedNames) }));
+        bench.poll();
+        assert_eq!(bench.follower.generation(0).path, Path::new(DIR).join("runs.jsonl.1"));
+        bench.disk.trouble(None);
+        bench.poll();
+        bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl.1")).expect("the copy");
+        assert!(bench.history() == bench.sealed);
+    }
+
+    #[test]
+    fn a_copy_takes_the_place_of_a_removed_file_that_a_power_cut_tore_behind_its_sealed_end() {
+        let (one, two) = (b"{\"run_id\":\"r2\"}\n", b"{\"run_id\":\"r3\"}\n");
+        let check = |kept: bool, torn: &[u8], want: &[(&str, u64, u64)]| {
+            let mut bench = Bench::new();
+            bench.write("runs.jsonl", torn);
+            bench.write("runs.jsonl-20260101", &[&bench.sealed, &one[..], two].concat());
+            if !kept {
+                bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl")).expect("the original");
+            }
+            let found = bench.poll();
+            let found: Vec<_> = found.iter().map(|(file, from, to)| (file.as_str(), *from, *to)).collect();
+            assert_eq!(found, want, "original kept: {kept}, and goes on with {}", torn.escape_ascii());
+            assert_eq!(bench.poll(), [], "nothing comes back");
+            assert!(bench.history().starts_with(&bench.sealed));
+        };
+        let end = 20 * 31;
+        let zeroed = [&[0; 15], &b"\n"[..], two].concat();
+        check(false, &zeroed, &[("f2", end, end + 32)]);
+        let second_zeroed = [&one[..], &[0; 15], b"\n"].concat();
+        check(false, &second_zeroed, &[("f1", end, end + 16), ("f2", end + 16, end + 32)]);
+        // Nothing says which of the two to believe: lines that only one of them has are not lost.
+        let other = [&b"{\"run_id\":\"r9\"}\n"[..], two].concat();
+        check(false, &other, &[("f1", end, end + 32), ("f2", end, end + 32)]);
+        check(true, &zeroed, &[("f2", end, end + 32), ("f1", end, end + 32)]);
+    }
+}
