@@ -28,7 +28,7 @@
 //! | 6 | [`layout`], [`streams`], [`store`] | |
 //! | 7 | [`tape`] | |
 //! | 8 | [`replay`](mod@replay) | |
-//! | 9 | [`keeping`], [`live`] | threads in [`live`] |
+//! | 9 | [`history`], [`keeping`], [`live`] | threads in [`live`] |
 //! | 10 | [`drill`], [`serve`] | **async shell**: tokio is named here and nowhere else |
 //! | 11 | [`cli`] | |
 //!
@@ -102,6 +102,9 @@ pub mod tape;
 // Floor 8: the loop of every reading command.
 pub mod replay;
 
+#[cfg(feature = "history")]
+// Floor 9: history as tables.
+pub mod history;
 // Floor 9: history copied away, brought back, cut short, packed.
 pub mod keeping;
 // Floor 9: the same fold, live, on threads.

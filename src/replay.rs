@@ -30,7 +30,7 @@ mod walk;
 
 pub use in_force::in_force;
 pub use trials::{Trials, trials};
-pub use walk::{Gap, Walk};
+pub use walk::{Companion, Gap, Walk};
 
 /// A replay could not be finished.
 #[derive(Debug, Error)]

@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["layout", "store", "streams"],
     &["tape"],
     &["replay"],
-    &["keeping", "live"],
+    &["history", "keeping", "live"],
     &["drill", "serve"],
     &["cli"],
 ];

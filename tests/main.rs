@@ -6,6 +6,9 @@ mod alerting;
 mod api;
 /// The house as `src/lib.rs` describes it.
 mod architecture;
+/// Old logs as tables.
+#[cfg(feature = "history")]
+mod backfill;
 /// Consumers that only tests register.
 mod cast;
 /// What people type, and what they are told.

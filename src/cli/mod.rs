@@ -28,6 +28,9 @@ mod answer;
 mod append;
 /// Rotated files, packed.
 mod archive;
+/// Old logs as tables.
+#[cfg(feature = "history")]
+mod backfill;
 /// History, copied away.
 mod backup;
 /// What changed between two moments.
@@ -162,6 +165,9 @@ enum Command {
     Forensics(forensics::Forensics),
     /// Try other policies on what happened: whom they would have stopped, what that would have saved and cost
     Whatif(whatif::WhatIf),
+    /// Make tables of old logs: every run with what held when it began, as Parquet by day
+    #[cfg(feature = "history")]
+    Backfill(backfill::Backfill),
     /// Check that the sealed history is intact
     Verify(verify::Verify),
     /// Copy the history to another place, beside a server or without one; what is there already is not copied again
@@ -268,6 +274,8 @@ fn run(cli: Cli) -> anyhow::Result<Found> {
         Command::Policy(command) => command.run(),
         Command::Forensics(command) => command.run(),
         Command::Whatif(command) => command.run(),
+        #[cfg(feature = "history")]
+        Command::Backfill(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -5,19 +5,27 @@ use super::{Held, Run, Runs, standings::Standings};
 use crate::{
     decision::Decision,
     event::{Key, money},
-    fold::{Batch, Body, Emitted, Engine, Entry, Event, Intake, batch},
+    fold::{Batch, Body, Emitted, Engine, Entry, Intake, batch},
     policy::RewardBasis,
     stats::Window,
     subject::{PerSubject, Subject},
     view::Row,
 };
 
+/// Runs that are let go of together: those that stay are moved each time.
+const CLOSED_AT_ONCE: usize = 1 << 16;
+
 /// Joins the lines of each run, and notes what held when it began. Hears decisions as a consumer would: those of a
 /// position come after its events.
 #[derive(Debug, Default)]
 pub struct Recorder {
     runs: Runs,
-    places: HashMap<Key, usize>,
+    /// The number of each open run, by `run_id` and agent: who uses the id of another has a run of its own.
+    places: HashMap<(Key, u32), u64>,
+    /// The number of the first open run.
+    first: u64,
+    /// Whether PnL without a run is a row as well.
+    every_record: bool,
     pub(super) standings: Standings,
     /// The last strategy that a run or signal of each agent named: as the desk knows it.
     pub(super) strategies: PerSubject<Option<u32>>,
@@ -43,6 +51,30 @@ impl Recorder {
             }
         }
         recorder
+    }
+
+    /// The same, where PnL without a run is not only added up, but has a row of its own: the run that it names may follow.
+    pub fn of_every_record(engine: &Engine, intake: &Intake) -> Recorder {
+        Recorder { every_record: true, ..Recorder::begin(engine, intake) }
+    }
+
+    /// Lets go of the oldest runs when more than `keep` are open by far, each shown once before: what comes later under
+    /// its `run_id` begins another. With 0 it lets go of all.
+    pub fn close<E>(&mut self, keep: usize, mut each: impl FnMut(&Runs, &Run) -> Result<(), E>) -> Result<u64, E> {
+        let open = self.runs.all.len();
+        if keep > 0 && open < keep + CLOSED_AT_ONCE {
+            return Ok(0);
+        }
+        let closed = open.saturating_sub(keep);
+        for run in &self.runs.all[..closed] {
+            each(&self.runs, run)?;
+            if let Some(id) = &run.id {
+                self.places.remove(&(Key::of(id), run.agent));
+            }
+        }
+        self.runs.all.drain(..closed);
+        self.first += closed as u64;
+        Ok(closed as u64)
     }
 
     /// Takes in a batch and the decisions made in it, ordered by position.
@@ -93,18 +125,22 @@ impl Recorder {
                 let (symbol, regime) = (word(line.symbol), word(line.regime));
                 let run = &mut self.runs.all[at];
                 run.signals += 1;
+                run.score = line.score_final.or(run.score);
                 run.symbol = symbol.or(run.symbol);
                 run.regime = regime.or(run.regime);
                 run.direction = line.direction.or(run.direction);
             }
-            Body::Pnl(line) => self.pnl(batch, event, agent, line),
+            Body::Pnl(line) => self.pnl(batch, entry, agent, line),
             _ => {}
         }
     }
 
     /// PnL belongs to the run that it names; without one it is only added up.
-    fn pnl(&mut self, batch: &Batch, event: &Event, agent: u32, line: &batch::Pnl) {
-        let Some(at) = event.run.and_then(|run| self.places.get(&run).copied()) else {
+    fn pnl(&mut self, batch: &Batch, entry: &Entry, agent: u32, line: &batch::Pnl) {
+        let event = &entry.event;
+        let known =
+            event.run.and_then(|run| self.places.get(&(run, agent)).map(|number| (number - self.first) as usize));
+        let Some(at) = known.or_else(|| self.every_record.then(|| self.place(batch, entry, agent))) else {
             self.runs.tally(agent, |tally| &mut tally.earned);
             self.runs.loose.0 += 1;
             self.runs.loose.1 += line.realized_pnl_bps;
@@ -126,10 +162,13 @@ impl Recorder {
     fn place(&mut self, batch: &Batch, entry: &Entry, agent: u32) -> usize {
         let event = &entry.event;
         let next = self.runs.all.len();
-        let at = event.run.map_or(next, |run| *self.places.entry(run).or_insert(next));
+        let number = self.first + next as u64;
+        let number = event.run.map_or(number, |run| *self.places.entry((run, agent)).or_insert(number));
+        let at = (number - self.first) as usize;
         let last = self.strategies.entry(Subject::Agent(agent));
+        let named = event.strategy.filter(|_| !matches!(event.body, Body::Pnl(_)));
         let strategy = last.and_then(|last| {
-            *last = event.strategy.or(*last);
+            *last = named.or(*last);
             *last
         });
         if at == next {
@@ -181,7 +220,8 @@ impl Run {
             tokens_out: 0,
             cost_usd: None,
             reward: None,
-            failed: false,
+            failures: 0,
+            score: None,
             model: None,
             symbol: None,
             regime: None,
@@ -203,7 +243,7 @@ impl Run {
             self.cost_usd = Some(self.cost_usd.unwrap_or(0.0) + money::to_usd(line.cost));
         }
         self.reward = line.reward.or(self.reward);
-        self.failed |= line.failed;
+        self.failures += u32::from(line.failed);
         self.model = model.or(self.model);
     }
 }

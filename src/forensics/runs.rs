@@ -46,7 +46,10 @@ pub struct Run {
     pub tokens_out: u64,
     pub cost_usd: Option<f64>,
     pub reward: Option<f64>,
-    pub failed: bool,
+    /// How many of its run lines report errors.
+    pub failures: u32,
+    /// Final score of its last signal that says so.
+    pub score: Option<f64>,
     /// Of its last line that says so.
     pub model: Option<Word>,
     pub symbol: Option<Word>,
@@ -81,6 +84,12 @@ pub struct Tally {
     pub earned: u64,
     /// The same when it was revived last, with nothing held against it.
     pub before: (u64, u64),
+}
+
+impl Run {
+    pub fn failed(&self) -> bool {
+        self.failures > 0
+    }
 }
 
 impl Runs {

@@ -47,6 +47,15 @@ impl Standing {
         }
     }
 
+    /// The state of its gate.
+    pub fn gate(&self) -> &'static str {
+        match (self.killed, self.promoted) {
+            (true, _) => "killed",
+            (false, true) => "promoted",
+            (false, false) => "candidate",
+        }
+    }
+
     /// As the row of an agent or a strategy shows it, and what its verdict says of the fleet.
     pub fn of_row(row: &Row) -> (Standing, Option<Standing>) {
         let verdict = row.get("verdict");

@@ -23,7 +23,7 @@ pub fn findings(runs: &Runs, run: &Run) -> Vec<Finding> {
     };
     let earlier: Vec<&Run> =
         runs.all.iter().filter(|other| other.agent == run.agent && other.position < run.position).collect();
-    find("failed", run.failed.then(|| "a line of it reports errors".to_owned()));
+    find("failed", run.failed().then(|| "a line of it reports errors".to_owned()));
     find("against_verdict", against(run));
     if run.pnl_bps.is_some_and(|pnl| pnl < 0.0) {
         find("wrong_direction", wrong_direction(run));

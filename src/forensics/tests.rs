@@ -58,7 +58,7 @@ fn lines_of_a_run_are_joined_with_what_held_when_it_began() {
     let [first, second] = &runs.all[..] else { panic!("{} runs", runs.all.len()) };
     assert_eq!((first.runs, first.signals, first.records), (2, 1, 2));
     assert_eq!((first.latency_ms, first.cost_usd, first.tokens_in), (Some(20.0), Some(0.75), 5));
-    assert_eq!((first.pnl_bps, first.failed, first.position), (Some(-27.5), true, 0));
+    assert_eq!((first.pnl_bps, first.failed(), first.position), (Some(-27.5), true, 0));
     assert_eq!((first.held.reasons(), first.held.own.confidence), (vec![], 1.0));
     assert_eq!((second.held.reasons(), second.held.drawdown), (vec!["quarantined"], -4.0));
     assert_eq!((second.held.own.confidence, runs.loose), (0.85, (1, 3.0)));

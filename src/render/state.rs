@@ -159,7 +159,7 @@ impl State {
 }
 
 /// The counts that are not 0.
-fn counts(lines: &Lines) -> Value {
+pub fn counts(lines: &Lines) -> Value {
     let outcomes = Outcome::all().map(|outcome| (outcome.name(), lines.total(outcome)));
     let oddities = Oddity::ALL.into_iter().map(|oddity| (oddity.name(), lines.oddity(oddity)));
     let counts = outcomes.chain(oddities).filter(|(_, count)| *count > 0);

@@ -7,12 +7,13 @@ use super::{
     restore::{Restorer, Survey},
 };
 use crate::{
+    event::Nanos,
     fold::{Batch, Emitted, Engine, Intake, Registration, lines::Oddity},
     store::Snapshots,
-    tape::{Directory, Until, journal::Rounds, read_rest},
+    tape::{Directory, Until, journal::Rounds, read_in_steps},
 };
 
-/// Lines that were sealed and cannot be read.
+/// Lines that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// Positions that are missing: from, and one past the last. Equal where nobody counted the lines.
@@ -87,23 +88,45 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// The tape itself cannot be read, or the moment was pruned.
-    pub fn to(&mut self, until: Until, mut sink: impl FnMut(&Batch, Vec<Emitted>)) -> Result<(), ReplayError> {
+    pub fn to(&mut self, until: Until, sink: impl FnMut(&Batch, Vec<Emitted>)) -> Result<(), ReplayError> {
+        self.go(until, None, &mut Sink(sink))
+    }
+
+    /// Goes on to the end with a companion, who may call a halt. A batch ends before the line with which the tape time
+    /// enters another `step`, in nanoseconds.
+    ///
+    /// # Errors
+    /// The tape itself cannot be read.
+    pub fn with(&mut self, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {
+        self.go(Until::End, step, companion)
+    }
+
+    fn go(&mut self, until: Until, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {
         is_there(self.directory, &self.intake, until)?;
         let Walk { directory, engine, intake, round, first, gaps } = self;
         let mut take = |batch: Batch| {
+            companion.before(engine, &batch);
             let emitted = engine.step(&batch);
-            sink(&batch, emitted);
+            companion.after(engine, &batch, emitted)
         };
         for source in directory.rounds(*round)? {
             let source = source?;
-            match read_rest(&source, *first, intake, until, &mut take) {
+            let read = read_in_steps(&source, *first, intake, (until, step), &mut take);
+            let faults = if source.round.is_none() { directory.take_faults() } else { Vec::new() };
+            gaps.extend(faults.into_iter().map(|(lines, error)| {
+                let at = *first + lines;
+                Gap { from: at, to: at, what: error.to_string() }
+            }));
+            match read {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
                     let from = intake.position();
                     let to = source.count.map_or(from, |count| (*first + count).max(from));
                     gaps.push(Gap { from, to, what: error.to_string() });
-                    take(intake.pass(to));
+                    if !take(intake.pass(to)) {
+                        break;
+                    }
                 }
             }
             // What is past the tape is no round yet: it is gone through again, and passed by as far as it was read.
@@ -112,5 +135,25 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whoever goes along with a walk.
+pub trait Companion {
+    /// Looks at the consumers before they fold a batch.
+    fn before(&mut self, engine: &Engine, batch: &Batch);
+
+    /// Takes in what they said of it; false to stop here.
+    fn after(&mut self, engine: &Engine, batch: &Batch, emitted: Vec<Emitted>) -> bool;
+}
+
+struct Sink<F>(F);
+
+impl<F: FnMut(&Batch, Vec<Emitted>)> Companion for Sink<F> {
+    fn before(&mut self, _: &Engine, _: &Batch) {}
+
+    fn after(&mut self, _: &Engine, batch: &Batch, emitted: Vec<Emitted>) -> bool {
+        (self.0)(batch, emitted);
+        true
     }
 }

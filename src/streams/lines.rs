@@ -123,6 +123,11 @@ impl<R: Read> LineReader<R> {
         self.offset + (self.end - self.start) as u64
     }
 
+    /// Bytes behind the last newline that were read so far.
+    pub fn rest(&self) -> u64 {
+        self.skipped + (self.end - self.start) as u64
+    }
+
     /// Lets go of the beginning of a line that is already too long.
     fn skip_oversize(&mut self) {
         self.searched = self.end;

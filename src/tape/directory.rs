@@ -1,8 +1,13 @@
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, PoisonError},
+};
 
 use thiserror::Error;
 
 use super::{
+    fault::{Faults, ReadError},
     horizon::Horizon,
     journal::{Rounds, Seam, TapeError},
     known::{self, Known},
@@ -91,8 +96,26 @@ impl Directory {
         let Poll { pending, resets, problems } = poll;
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
         let at = if head.is_some() { now } else { None };
-        let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents };
+        let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents, faults: None };
         Ok(Directory { horizon, layout, follower, tail, rounds, sealed_to, head, resets, problems })
+    }
+
+    /// Files from anywhere as one virtual round without a tape. What of them cannot be read is told to the [`Faults`], and
+    /// the rest is read. `layout` says on which disk they are; nothing is read below its directory.
+    pub fn of_files(layout: Layout, extents: Vec<ExtentSource>) -> Directory {
+        let faults = Some(Faults::default());
+        let tail = RoundSource { files: layout.files.clone(), round: None, at: None, count: None, extents, faults };
+        let follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, Vec::new());
+        let (resets, problems) = (Vec::new(), Vec::new());
+        Directory { layout, follower, tail, horizon: None, rounds: 0, sealed_to: 0, head: None, resets, problems }
+    }
+
+    /// What could not be read of the virtual round since the last call.
+    pub fn take_faults(&self) -> Vec<(u64, ReadError)> {
+        let faults = self.tail.faults.as_ref();
+        faults
+            .map(|faults| std::mem::take(&mut *faults.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
     }
 
     pub fn layout(&self) -> &Layout {
@@ -122,7 +145,9 @@ impl Directory {
             .take((self.rounds - self.first_round()) as usize)
             .skip(from.saturating_sub(self.first_round()) as usize)
             .map(|round| round.map(|round| self.source(&round)));
-        let tail = RoundSource { files: self.layout.files.clone(), extents: self.tail.extents.clone(), ..self.tail };
+        let RoundSource { files, extents, faults, .. } = &self.tail;
+        let (files, extents, faults) = (files.clone(), extents.clone(), faults.clone());
+        let tail = RoundSource { files, extents, faults, ..self.tail };
         Ok(sealed.chain(std::iter::once(Ok(tail))))
     }
 
@@ -171,5 +196,6 @@ pub fn source(follower: &Follower, round: &Round) -> RoundSource {
         at: round.sealed_at(),
         count: Some(round.count),
         extents: extents.collect(),
+        faults: None,
     }
 }

@@ -3,6 +3,8 @@
 
 /// The tape as it lies in a directory, with what a reader finds past its end.
 pub mod directory;
+/// What cannot be read.
+mod fault;
 /// Where history begins after it was pruned.
 pub mod horizon;
 /// The journal file: read back, repaired at its tail, appended to.
@@ -23,9 +25,10 @@ mod tail;
 pub mod verify;
 
 pub use directory::{Directory, OpenError};
+pub use fault::{Faults, ReadError, TO_ITS_END};
 pub use horizon::{Horizon, HorizonError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
-pub use read::{ExtentBytes, ReadError, RoundSource, Until, each_line, read_rest, read_round};
+pub use read::{ExtentBytes, ExtentSource, RoundSource, Until, each_line, read_in_steps, read_rest, read_round};
 pub use round::{Extent, Round};
 pub use tail::{Torn, mend};

@@ -3,12 +3,13 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError},
 };
 
-use thiserror::Error;
-
-use super::measure::{measure, short};
+use super::{
+    fault::{Faults, ReadError, damaged},
+    measure::{measure, short},
+};
 use crate::{
     event::{self, Line, Malformed, Nanos, Reason, Stamp},
     files::Files,
@@ -31,6 +32,8 @@ pub struct RoundSource {
     /// Lines it must hold; absent when nobody counted.
     pub count: Option<u64>,
     pub extents: Vec<ExtentSource>,
+    /// Where to tell of damage, so that the rest is read all the same; absent where damage ends the reading.
+    pub faults: Option<Faults>,
 }
 
 /// One extent and its bytes.
@@ -49,19 +52,6 @@ pub struct ExtentSource {
 pub enum ExtentBytes {
     Memory(Arc<[u8]>),
     File(PathBuf, Compression),
-}
-
-/// Sealed history cannot be read as it was sealed.
-#[derive(Debug, Error)]
-pub enum ReadError {
-    #[error("stream {stream}, file {file}, bytes {from} to {to}{}: {what}", of_round(*round))]
-    Damaged { stream: Arc<str>, file: Arc<str>, from: u64, to: u64, round: Option<u64>, what: String },
-    #[error("round {round} holds {found} lines, {sealed} were sealed")]
-    Count { round: u64, found: u64, sealed: u64 },
-}
-
-fn of_round(round: Option<u64>) -> String {
-    round.map_or(String::new(), |round| format!(" (round {round})"))
 }
 
 /// How far to read.
@@ -101,9 +91,28 @@ pub fn read_rest(
     until: Until,
     sink: &mut dyn FnMut(Batch),
 ) -> Result<bool, ReadError> {
+    let mut sink = |batch| {
+        sink(batch);
+        true
+    };
+    read_in_steps(source, first, intake, (until, None), &mut sink)
+}
+
+/// The same, where a batch ends before the line with which the tape time enters another step, and `sink` says whether to
+/// go on: with false the reading ends as if `until` were reached.
+///
+/// # Errors
+/// As [`read_round`].
+pub fn read_in_steps(
+    source: &RoundSource,
+    first: u64,
+    intake: &mut Intake,
+    (until, step): (Until, Option<Nanos>),
+    sink: &mut dyn FnMut(Batch) -> bool,
+) -> Result<bool, ReadError> {
     let mut done_before = intake.position() - first;
     let line_bytes_max = intake.policy().policy.limits.line_bytes;
-    let mut feed = Feed { batch: intake.begin(), intake, at: source.at, until, sink };
+    let mut feed = Feed { batch: intake.begin(), intake, at: source.at, until, step, sink };
     let read = each_line(source, line_bytes_max, &mut |line, place, _| {
         if done_before > 0 {
             done_before -= 1;
@@ -111,8 +120,8 @@ pub fn read_rest(
         }
         feed.take(line, place)
     });
-    feed.flush();
-    let (done, found) = (read?, feed.intake.position() - first);
+    let goes_on = feed.flush();
+    let (done, found) = (read? && goes_on, feed.intake.position() - first);
     match (source.round, source.count) {
         (Some(round), Some(sealed)) if done && sealed != found => Err(ReadError::Count { round, found, sealed }),
         _ => Ok(done),
@@ -130,8 +139,9 @@ pub type EachLine<'a> = dyn FnMut(&Result<Line<'_>, Malformed>, &Place, RawLine<
 pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLine) -> Result<bool, ReadError> {
     let mut cursors = cursors(source, line_bytes_max);
     let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
+    let mut lines = 0;
     for (index, cursor) in cursors.iter_mut().enumerate() {
-        if cursor.advance()?
+        if cursor.advance(lines)?
             && let Some(open) = &cursor.open
         {
             cursor.high = time_of(&decode(open.reader.line(), cursor.reading.line_bytes_max));
@@ -155,7 +165,8 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
             if !each(&line, &open.place, raw) {
                 return Ok(false);
             }
-            if !cursor.advance()? {
+            lines += 1;
+            if !cursor.advance(lines)? {
                 break;
             }
         }
@@ -183,7 +194,8 @@ fn cursors(source: &RoundSource, line_bytes_max: usize) -> Vec<Cursor<'_>> {
             let ours = extents.first().is_some_and(|extent| *extent.stream == *CONTROL_STREAM);
             let line_bytes_max = if ours { line_bytes_max.max(CONTROL_LINE_BYTES) } else { line_bytes_max };
             let reading = Reading { line_bytes_max, ..reading };
-            Cursor { files: &source.files, reading, extents, open: None, high: Nanos::MIN }
+            let (files, faults) = (&source.files, source.faults.as_ref());
+            Cursor { files, faults, reading, extents, open: None, high: Nanos::MIN }
         })
         .collect()
 }
@@ -199,6 +211,7 @@ const DESCRIPTORS_MAX: usize = 128;
 /// Lines of the control stream may always be so long.
 const CONTROL_LINE_BYTES: usize = 1 << 20;
 
+const UNTERMINATED: &str = "the last line has no newline at its end and is left out";
 const NOT_SEALED: &str = "the bytes are not those that were sealed";
 
 /// How the streams of a round are read.
@@ -213,6 +226,7 @@ struct Reading {
 /// A stream's place within a round.
 struct Cursor<'a> {
     files: &'a Files,
+    faults: Option<&'a Faults>,
     reading: Reading,
     /// Extents not yet begun, the next one last.
     extents: Vec<&'a ExtentSource>,
@@ -234,8 +248,21 @@ enum Held {
 }
 
 impl<'a> Cursor<'a> {
-    /// Goes to the next line; false at the end of the stream's part of the round.
-    fn advance(&mut self) -> Result<bool, ReadError> {
+    /// Goes to the next line; false at the end of the stream's part of the round. What cannot be read ends its extent
+    /// only, where there is somebody to tell that `lines` were read before.
+    fn advance(&mut self, lines: u64) -> Result<bool, ReadError> {
+        loop {
+            match (self.next_line(), self.faults) {
+                (Err(error), Some(faults)) => {
+                    self.open = None;
+                    faults.lock().unwrap_or_else(PoisonError::into_inner).push((lines, error));
+                }
+                (answer, _) => return answer,
+            }
+        }
+    }
+
+    fn next_line(&mut self) -> Result<bool, ReadError> {
         loop {
             if let Some(open) = &mut self.open {
                 match open.reader.advance() {
@@ -249,7 +276,11 @@ impl<'a> Cursor<'a> {
                         if extent.data.as_ref().is_some_and(differs) {
                             return Err(damaged(extent, self.reading.round, NOT_SEALED));
                         }
+                        let rest = open.reader.rest();
                         self.open = None;
+                        if rest > 0 && self.faults.is_some() {
+                            return Err(damaged(extent, self.reading.round, UNTERMINATED));
+                        }
                     }
                     Err(error) => return Err(damaged(open.extent, self.reading.round, &error.to_string())),
                 }
@@ -325,17 +356,6 @@ fn time_of(line: &Result<Line, Malformed>) -> Nanos {
     }
 }
 
-fn damaged(extent: &ExtentSource, round: Option<u64>, what: &str) -> ReadError {
-    ReadError::Damaged {
-        stream: extent.stream.clone(),
-        file: extent.file.clone(),
-        from: extent.from,
-        to: extent.to,
-        round,
-        what: what.to_owned(),
-    }
-}
-
 /// What a stream is ordered by: its high time, then its name, which is the cursor's index.
 type Turn = Reverse<(Nanos, usize)>;
 
@@ -345,35 +365,36 @@ struct Feed<'a> {
     batch: Batch,
     at: Option<Nanos>,
     until: Until,
-    sink: &'a mut dyn FnMut(Batch),
+    step: Option<Nanos>,
+    sink: &'a mut dyn FnMut(Batch) -> bool,
 }
 
 impl Feed<'_> {
-    /// Hands one line to intake; false when it lies past `until`.
+    /// Hands one line to intake; false when it lies past `until`, or nobody wants more.
     fn take(&mut self, line: &Result<Line, Malformed>, place: &Place) -> bool {
         let past = match self.until {
             Until::End => false,
             Until::Position(end) => self.intake.position() >= end,
             Until::Time(end) => matches!(line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
         };
-        if past {
+        if past || self.enters_another_step(line) && !self.flush() {
             return false;
         }
         self.intake.line(line, place, self.at, &mut self.batch);
-        if self.batch.next - self.batch.first >= BATCH_LINES as u64 {
-            self.flush();
-        }
-        true
+        self.batch.next - self.batch.first < BATCH_LINES as u64 || self.flush()
     }
 
-    fn flush(&mut self) {
+    fn enters_another_step(&self, line: &Result<Line, Malformed>) -> bool {
+        let (Some(step), Ok(Line { ts: Stamp::At(ts), .. })) = (self.step, line) else { return false };
+        self.intake.tape_time().is_some_and(|now| ts.div_euclid(step) > now.div_euclid(step))
+    }
+
+    fn flush(&mut self) -> bool {
         let mut next = self.intake.begin();
         // The next batch is mostly of the size of the last.
         next.entries.reserve(self.batch.entries.len());
         next.text.reserve(self.batch.text.len());
         let batch = std::mem::replace(&mut self.batch, next);
-        if batch.next > batch.first {
-            (self.sink)(batch);
-        }
+        batch.next == batch.first || (self.sink)(batch)
     }
 }

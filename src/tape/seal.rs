@@ -60,8 +60,8 @@ pub fn seal(journal: &Journal, follower: &Follower, pending: &[Pending], now: Na
         digest: String::new(),
     };
     let files_of = follower.files().clone();
-    let source =
-        RoundSource { files: files_of, round: Some(number), at: Some(now), count: Some(count), extents: sources };
+    let (round_number, at, count) = (Some(number), Some(now), Some(count));
+    let source = RoundSource { files: files_of, round: round_number, at, count, extents: sources, faults: None };
     Ok(Sealed { round: round.seal(), source })
 }
 

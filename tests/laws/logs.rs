@@ -127,5 +127,6 @@ fn round(lines: &[(&'static str, Vec<u8>)], offsets: &mut BTreeMap<&'static str,
         at: None,
         count: None,
         extents: extents.collect(),
+        faults: None,
     }
 }

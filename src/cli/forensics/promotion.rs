@@ -27,7 +27,7 @@ pub fn of(recorded: &Recorded, agent: u32, own: &[&Run]) -> Value {
         }
         if matches!(counts, Counts::Whole | Counts::NoPnl | Counts::OldPnl) {
             ran += 1;
-            failed += u64::from(run.failed);
+            failed += u64::from(run.failed());
             latencies.extend(run.latency_ms);
         }
     }

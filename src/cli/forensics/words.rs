@@ -33,7 +33,7 @@ pub fn run_row(runs: &Runs, run: &Run, rules: &Gates) -> Value {
         "tokens_out": run.tokens_out,
         "cost_usd": run.cost_usd,
         "reward": run.reward,
-        "failed": run.failed,
+        "failed": run.failed(),
         "model": word(run.model),
         "symbol": word(run.symbol),
         "direction": run.direction.map(Direction::name),
