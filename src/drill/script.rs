@@ -58,6 +58,7 @@ impl Script {
         let mut life = None;
         for _ in 0..self.settings.steps {
             if life.is_none() {
+                self.alone();
                 match self.begin() {
                     Ok(begun) => life = Some(begun),
                     Err(()) => break,
@@ -97,10 +98,35 @@ impl Script {
         }
     }
 
-    /// One thing happens. False when the program must be started again.
-    fn step(&mut self, life: &mut Life) -> bool {
+    /// Producers and rotations do not wait for the program: before it is started for the first time, and again.
+    fn alone(&mut self) {
+        if self.chance.one_in(2) {
+            return;
+        }
+        self.world.alone = true;
+        for _ in 0..self.chance.below(6) {
+            self.pass();
+            let (chance, report) = (&mut self.chance, &mut self.report);
+            report.count("while no program ran");
+            // Calls of others do not fail: there is nothing to be told.
+            let _ = self.disk.outside(|| match chance.below(4) {
+                0 => self.world.sync(chance, report),
+                1 => self.world.rotate(chance, report),
+                _ => self.world.produce(chance, report),
+            });
+        }
+        self.world.alone = false;
+    }
+
+    /// Time passes.
+    fn pass(&mut self) {
         self.world.now += self.chance.below(30_000_000) as i64;
         self.disk.set_now(self.world.now);
+    }
+
+    /// One thing happens. False when the program must be started again.
+    fn step(&mut self, life: &mut Life) -> bool {
+        self.pass();
         life.now.store(self.world.now, Ordering::Release);
         let (disk, chance, report) = (self.disk.clone(), &mut self.chance, &mut self.report);
         match chance.below(40) {

@@ -37,7 +37,7 @@ struct Held {
     lines: Vec<usize>,
     /// The beginning of a line that is not finished, and its line.
     torn: Option<(String, String)>,
-    /// The program has looked since it was rotated: nobody deletes a copy the moment it is made.
+    /// The program has looked since it was made, or rotated: nobody deletes a copy the moment it is made.
     looked: bool,
 }
 
@@ -48,6 +48,10 @@ pub struct World {
     pub lines: Vec<Line>,
     open: BTreeMap<&'static str, Held>,
     rotated: Vec<(&'static str, Held)>,
+    /// Copies in the making: of which stream, and where.
+    copies: BTreeMap<&'static str, PathBuf>,
+    /// No program runs.
+    pub alone: bool,
     number: u64,
     pub now: i64,
     runs: u64,
@@ -58,7 +62,18 @@ pub const AGENTS: [&str; 4] = ["ada", "bob", "cyd", "dee"];
 
 impl World {
     pub fn new(disk: Simulated, layout: Layout, now: i64) -> World {
-        World { layout, disk, lines: Vec::new(), open: BTreeMap::new(), rotated: Vec::new(), number: 0, now, runs: 0 }
+        World {
+            layout,
+            disk,
+            lines: Vec::new(),
+            open: BTreeMap::new(),
+            rotated: Vec::new(),
+            copies: BTreeMap::new(),
+            alone: false,
+            number: 0,
+            now,
+            runs: 0,
+        }
     }
 
     /// The same world with another disk under it: after a power cut. Producers begin anew with whatever is there.
@@ -68,11 +83,13 @@ impl World {
         (self.disk, self.layout) = (disk, layout);
         self.open.clear();
         self.rotated.clear();
+        self.copies.clear();
     }
 
     /// The program has seen what is there.
     pub fn looked(&mut self) {
-        self.rotated.iter_mut().for_each(|(_, held)| held.looked = true);
+        let rotated = self.rotated.iter_mut().map(|(_, held)| held);
+        rotated.chain(self.open.values_mut()).for_each(|held| held.looked = true);
     }
 
     fn text(&mut self, chance: &mut Chance, stream: &str, report: &mut Report) -> String {
@@ -189,11 +206,14 @@ impl World {
 
     pub fn rotate(&mut self, chance: &mut Chance, report: &mut Report) -> io::Result<()> {
         let stream = STREAMS[chance.below(3) as usize];
-        match chance.below(6) {
+        match chance.below(8) {
+            // Whoever rotates a file waits until the copy that he began is done.
+            0 | 1 if self.copies.contains_key(stream) => self.copy_and_truncate(stream, report),
             0 | 1 => self.rename(stream, report),
-            2 => self.copy_and_truncate(stream, report),
-            3 => self.late(chance, report),
-            4 => self.delete(report),
+            2..=4 if self.copies.contains_key(stream) => self.copy_and_truncate(stream, report),
+            2..=4 => self.begin_copy(stream, chance, report),
+            5 => self.late(chance, report),
+            6 => self.delete(report),
             _ => self.pack(report),
         }
     }
@@ -207,21 +227,44 @@ impl World {
         let aside = self.aside(stream);
         let Some(mut held) = self.open.remove(stream) else { return Ok(()) };
         self.disk.rename(&held.path, &aside)?;
-        held.path = aside;
+        (held.path, held.looked) = (aside, false);
         report.count("rotated by rename");
         self.rotated.push((stream, held));
         Ok(())
     }
 
+    /// A copy is there before anything is in it, and grows. Not so where the program never met the original: which of two
+    /// files that begin alike is the copy, nobody can tell who sees both for the first time, or one of them again after a
+    /// power cut.
+    fn begin_copy(&mut self, stream: &'static str, chance: &mut Chance, report: &mut Report) -> io::Result<()> {
+        let aside = self.aside(stream);
+        let Some(held) = self.open.get(stream).filter(|held| held.torn.is_none()) else { return Ok(()) };
+        let (bytes, looked) = (self.layout.files.read(&held.path)?, held.looked);
+        if self.alone && !looked {
+            return Ok(());
+        }
+        let copy = self.disk.open(&aside, How::Anew)?;
+        self.copies.insert(stream, aside);
+        if !looked || chance.one_in(3) {
+            return self.copy_and_truncate(stream, report);
+        }
+        report.count("copy in the making");
+        let part = chance.below(bytes.len() as u64 + 1) as usize;
+        if part > 0 && chance.one_in(2) {
+            copy.append(&bytes[..part])?;
+        }
+        Ok(())
+    }
+
     /// As careful tools do it: the copy is durable before the original is emptied.
     fn copy_and_truncate(&mut self, stream: &'static str, report: &mut Report) -> io::Result<()> {
-        let aside = self.aside(stream);
         let Some(held) = self.open.get_mut(stream).filter(|held| held.torn.is_none()) else { return Ok(()) };
+        let Some(aside) = self.copies.remove(stream) else { return Ok(()) };
         let file = self.disk.open(&held.path, How::Append)?;
         let mut bytes = vec![0; file.about()?.len as usize];
         file.read_at(&mut bytes, 0)?;
-        let copy = self.disk.open(&aside, How::Anew)?;
-        copy.append(&bytes)?;
+        let copy = self.disk.open(&aside, How::Append)?;
+        copy.append(&bytes[copy.about()?.len as usize..])?;
         copy.sync_all()?;
         self.disk.sync_dir(&self.layout.dir)?;
         file.set_len(0)?;

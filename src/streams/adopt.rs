@@ -1,4 +1,5 @@
 use std::{
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
 };
@@ -126,22 +127,42 @@ impl Follower {
         Some(made)
     }
 
-    /// Whoever made the copy need not have synced it, and what was sealed is in no other file any more; and a power cut
-    /// must not bring the lines back that the original had. False when it cannot be done.
+    /// Whoever made the copy need not have synced it, nor its name, and what was sealed is in no other file any more; and
+    /// a power cut must not bring the lines back that the original had. In this order: until the copy is sure to be found,
+    /// nothing is done for the original to be empty. False when it cannot be done.
     fn secure(&mut self, original: &Path, copy: &Path) -> bool {
-        if self.links.is_none() {
-            return true;
+        let Some(links) = self.links.clone() else { return true };
+        let copied = self.sync_file(copy) == Some(true);
+        let names = [&links, &self.dir.clone()].into_iter().all(|dir| self.synced(self.files.sync_dir(dir)));
+        copied && names && self.sync_file(original) != Some(false)
+    }
+
+    /// None where there is no such file.
+    fn sync_file(&mut self, path: &Path) -> Option<bool> {
+        match source::open_file(&self.files, path) {
+            Ok(file) => Some(self.synced(file.sync_data())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(false),
         }
-        let synced = |path: &Path| match source::open_file(&self.files, path) {
-            Ok(file) => Ok(file.sync_data()),
-            Err(error) => Err(error.kind() == io::ErrorKind::NotFound),
-        };
-        let (copy, original) = (synced(copy), synced(original));
-        let done = matches!(copy, Ok(Ok(()))) && matches!(original, Ok(Ok(())) | Err(true));
-        for error in [copy, original].into_iter().flatten().filter_map(Result::err) {
+    }
+
+    fn synced(&mut self, done: io::Result<()>) -> bool {
+        let synced = done.is_ok();
+        if let Err(error) = done {
             self.failed_sync.get_or_insert(error);
         }
-        done
+        synced
+    }
+
+    /// Files that only our links still name, and that the tape does not know: copies of which nothing was sealed, removed
+    /// since by whoever made them.
+    pub(super) fn unknown_links(&self) -> Vec<PathBuf> {
+        let known: HashSet<&Path> = self.generations.iter().map(|generation| &*generation.path).collect();
+        // A reader makes no links, and finds those of others where what it reads lies.
+        let elsewhere = || known.iter().filter_map(|path| path.parent()).find(|dir| *dir != self.dir);
+        let Some(links) = self.links.as_deref().or_else(elsewhere) else { return Vec::new() };
+        let paths = self.files.list(links).unwrap_or_default().into_iter();
+        paths.filter(|path| !known.contains(&**path)).collect()
     }
 }
 
@@ -151,7 +172,7 @@ mod tests {
     use crate::{
         files::{
             Disk as _, Files, How,
-            simulated::{Chance, Kind, Simulated, Trouble},
+            simulated::{Chance, Kind, Simulated, Tally, Trouble},
         },
         streams::{Scope, copies::SealedExtent},
     };
@@ -260,5 +281,35 @@ mod tests {
         let other = [&b"{\"run_id\":\"r9\"}\n"[..], two].concat();
         check(false, &other, &[("f1", end, end + 32), ("f2", end, end + 32)]);
         check(true, &zeroed, &[("f2", end, end + 32), ("f1", end, end + 32)]);
+    }
+
+    #[test]
+    fn a_copy_in_the_making_that_a_power_cut_tore_holds_nothing_new() {
+        let mut bench = Bench::new();
+        let torn = [&bench.sealed[..62], &[0; 30], &b"\n"[..], &bench.sealed[..31]].concat();
+        bench.write("runs.jsonl.1", &torn);
+        assert_eq!([bench.poll(), bench.poll()], [[], []]);
+        bench.empty("runs.jsonl");
+        bench.poll();
+        assert_eq!(bench.history(), b"", "what is torn stands in for nothing");
+    }
+    #[test]
+    fn a_copy_that_only_a_link_of_ours_still_names_outlives_a_power_cut_and_is_found_at_the_next_start() {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl.1", &bench.sealed);
+        assert_eq!(bench.poll(), [], "it is known");
+        let (dir, links) = (Path::new(DIR), Path::new(DIR).join("links"));
+        bench.follower.files().sync_dir(dir).expect("a sync");
+        for seed in 0..50 {
+            let left = bench.disk.image().settle(&mut Chance::new(seed), &mut Tally::default());
+            Files::of(left).about(&links.join("f2.jsonl")).expect("the link");
+        }
+        bench.follower.files().remove(&dir.join("runs.jsonl.1")).expect("the copy");
+        bench.empty("runs.jsonl");
+        let known = bench.follower.generations()[..1].to_vec();
+        bench.follower = Follower::new(bench.follower.files().clone(), dir.into(), Some(links), known);
+        let extents = bench.extents();
+        bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+        assert!(bench.history() == bench.sealed);
     }
 }

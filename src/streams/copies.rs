@@ -99,40 +99,48 @@ fn compare_bytes(files: &Files, file: &Found, of: &Generation, upto: u64) -> io:
     }
 }
 
-/// Where a file that holds all that is sealed of a generation goes on otherwise than the generation itself.
+/// Where a file that begins like a generation goes on otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fork {
     /// The start of the first line in which they differ.
     pub from: u64,
-    /// A power cut took the bytes of the generation there: zeros are all that is left, and no stream has any.
-    pub torn: bool,
+    pub torn: Torn,
 }
 
-/// Where the two part between the sealed end and `upto`; none where what is sealed is not the same, or nothing differs.
+/// Whose bytes a power cut took there: zeros are all that is left, and no stream has any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Torn {
+    Neither,
+    Original,
+    /// A copy in the making: all that it held is in the original.
+    Copy,
+}
+
+/// Where the two part before `upto`; none where not even all that is sealed is the same, unless a power cut tore the copy.
 ///
 /// # Errors
-/// As [`likeness`].
-pub fn fork(
-    files: &Files,
-    file: &Found,
-    of: &Generation,
-    upto: u64,
-    extents_of: &ExtentsOf,
-) -> io::Result<Option<Fork>> {
-    let plain = of.is_intact(files) && !of.is_packed() && of.sealed > 0 && upto > of.sealed;
-    if !plain || likeness(files, file, of, of.sealed, extents_of)? != Likeness::Copy {
+/// A file cannot be read. `NotFound`: it lies elsewhere by now.
+pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Result<Option<Fork>> {
+    if of.is_packed() || of.sealed == 0 || !of.is_intact(files) || !of.still_continues(files)? {
         return Ok(None);
     }
-    let mut original = BufReader::new(source::open(files, &of.path, Compression::None, of.sealed)?);
-    let mut copy = BufReader::new(source::unpack(source::open_found(files, file)?, file.name.compression, of.sealed)?);
-    let mut from = of.sealed;
-    for at in of.sealed..upto {
+    let mut original = BufReader::new(source::open(files, &of.path, Compression::None, 0)?);
+    let mut copy = BufReader::new(source::unpack(source::open_found(files, file)?, file.name.compression, 0)?);
+    let making = file.name.compression == Compression::None && file.len <= of.len;
+    let mut from = 0;
+    for at in 0..upto {
         let (mut a, mut b) = ([0], [0]);
         if original.read(&mut a)? == 0 || copy.read(&mut b)? == 0 {
             return Ok(None);
         }
         if a != b {
-            return Ok(Some(Fork { from, torn: a == [0] }));
+            let torn = match at >= of.sealed {
+                _ if b == [0] && making && from > 0 => Torn::Copy,
+                false => return Ok(None),
+                true if a == [0] => Torn::Original,
+                true => Torn::Neither,
+            };
+            return Ok(Some(Fork { from, torn }));
         }
         if a == *b"\n" {
             from = at + 1;

@@ -1,8 +1,8 @@
-use std::{collections::HashSet, io, sync::Arc};
+use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
 use super::{
     adopt::Copy,
-    copies::{self, Fork, Likeness},
+    copies::{self, Fork, Likeness, Torn},
     follow::Follower,
     generation::{Generation, GenerationRecord, State},
     links,
@@ -53,7 +53,7 @@ impl Follower {
                 self.begin(file, from, state, extents_of, poll);
             }
             Ok(Kin::Fork { of, fork }) => {
-                if !fork.torn || self.prefer(of, &Copy::of(file), fork.from, poll) {
+                if fork.torn != Torn::Original || self.prefer(of, &Copy::of(file), fork.from, poll) {
                     self.begin(file, fork.from, State::Open, extents_of, poll);
                 }
             }
@@ -88,8 +88,11 @@ impl Follower {
                 (Likeness::Copy, _) => return Ok(Kin::Copy { of: index, from }),
                 (Likeness::Part, Kin::None | Kin::Fork { .. }) => kin = Kin::Part { of: index },
                 (Likeness::Different, Kin::None) => {
-                    let fork = copies::fork(&self.files, file, generation, from, extents_of)?;
-                    kin = fork.map_or(Kin::None, |fork| Kin::Fork { of: index, fork });
+                    kin = match copies::fork(&self.files, file, generation, from)? {
+                        None => Kin::None,
+                        Some(Fork { torn: Torn::Copy, .. }) => Kin::Part { of: index },
+                        Some(fork) => Kin::Fork { of: index, fork },
+                    };
                 }
                 _ => {}
             }
@@ -108,6 +111,8 @@ impl Follower {
             compression: file.name.compression,
         };
         let path = self.link(&record, &file.path, poll);
+        // Of a copy nothing may ever be sealed, and it may be all that there is when its original is emptied.
+        self.relinked |= matches!(state, State::Shadow { .. }) && path != file.path;
         let packed = record.compression != Compression::None;
         let mut generation = Generation::new(&self.files, record, path, from, state);
         generation.len = file.len;
@@ -240,6 +245,11 @@ impl Follower {
         if !lost.is_empty() {
             let known = self.known_copies();
             self.recover_from(&known, &lost, extents_of);
+            lost.retain(|of| self.is_lost(&self.generations[*of]));
+        }
+        for of in lost {
+            let unknown = self.unknown_copies(&self.generations[of]);
+            self.recover_from(&unknown, &[of], extents_of);
         }
         Ok(())
     }
@@ -260,6 +270,17 @@ impl Follower {
         let known = self.generations.iter().filter(|generation| generation.state != State::Dropped);
         let mut seen = HashSet::new();
         known.filter_map(found).filter(|file| seen.insert(file.id.inode())).collect()
+    }
+
+    /// Links that may have been made to copies of a generation: under any name, but so packed as it says.
+    fn unknown_copies(&self, of: &Generation) -> Vec<Found> {
+        let found = |path: PathBuf| {
+            let packed = name::parse(path.file_name()?.to_str()?)?.compression;
+            let name = StreamFile { stream: of.stream().to_string(), age: Age::Archived, compression: packed };
+            let (id, len) = source::identify(&self.files, &path).ok()?;
+            Some(Found { path, name, id, len, modified: 0 })
+        };
+        self.unknown_links().into_iter().filter_map(found).collect()
     }
 
     fn is_lost(&self, generation: &Generation) -> bool {
