@@ -28,7 +28,7 @@
 //! | 6 | [`layout`], [`streams`], [`store`] | |
 //! | 7 | [`tape`] | |
 //! | 8 | [`replay`](mod@replay) | |
-//! | 9 | [`history`], [`keeping`], [`live`] | threads in [`live`] |
+//! | 9 | [`history`], [`keeping`], [`live`], [`report`] | threads in [`live`] |
 //! | 10 | [`drill`], [`serve`] | **async shell**: tokio is named here and nowhere else |
 //! | 11 | [`cli`] | |
 //!
@@ -109,6 +109,8 @@ pub mod history;
 pub mod keeping;
 // Floor 9: the same fold, live, on threads.
 pub mod live;
+// Floor 9: why money was made and lost, asked of a directory.
+pub mod report;
 
 // Floor 10: disasters on a simulated disk, drawn from a seed.
 pub mod drill;

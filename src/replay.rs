@@ -30,7 +30,7 @@ mod walk;
 
 pub use in_force::in_force;
 pub use trials::{Trials, trials};
-pub use walk::{Companion, Gap, Walk};
+pub use walk::{Companion, Gap, Walk, Watch};
 
 /// A replay could not be finished.
 #[derive(Debug, Error)]
@@ -43,6 +43,8 @@ pub enum ReplayError {
     Horizon(#[from] HorizonError),
     #[error("pruned: history begins at position {position} ({at}); a backup from before still holds what you ask for")]
     Pruned { position: u64, at: String },
+    #[error("nobody waits for the answer")]
+    Unwanted,
 }
 
 /// What could not be read is part of the message, and not told a second time as its source.

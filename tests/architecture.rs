@@ -23,7 +23,7 @@ const FLOORS: &[&[&str]] = &[
     &["layout", "store", "streams"],
     &["tape"],
     &["replay"],
-    &["history", "keeping", "live"],
+    &["history", "keeping", "live", "report"],
     &["drill", "serve"],
     &["cli"],
 ];

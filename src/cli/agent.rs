@@ -4,13 +4,13 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Found, Output, decisions,
+    Found, Output,
     desk::{self, State, Way},
     figures, reading, wrap,
 };
 use crate::{
     policy::{GateMode, Gates, Policy},
-    render::human,
+    render::{decision, human},
     store::decisions::Filter,
 };
 
@@ -85,7 +85,7 @@ pub fn page(name: &str, state: &State, policy: &Policy, last: &[Value]) -> Strin
     ));
     if !last.is_empty() {
         lines.push("last decisions".to_owned());
-        lines.extend(last.iter().map(decisions::brief));
+        lines.extend(last.iter().map(decision::brief));
     }
     lines.join("\n") + "\n"
 }

@@ -2,15 +2,10 @@
 
 use std::io::Write;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Found, Output, reading};
 use crate::replay::Gap;
-
-/// Gaps as JSON.
-pub fn gaps(gaps: &[Gap]) -> Value {
-    gaps.iter().map(|gap| json!({ "from": gap.from, "to": gap.to, "what": gap.what })).collect()
-}
 
 /// Tells what is missing: that is a finding.
 pub fn found(gaps: &[Gap]) -> Found {

@@ -2,17 +2,17 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    Found, Output, Usage, answer, decisions,
-    difference::{self, changes},
-    figures,
-    reading::{Progress, state_of},
-};
+use super::{Found, Output, Usage, answer, figures, reading::Progress};
 use crate::{
     consumers::REGISTRY,
     policy::InForce,
-    render::human,
+    render::{
+        decision,
+        difference::{self, changes},
+        human,
+    },
     replay::Walk,
+    report::gaps_of,
     tape::{Directory, Until},
 };
 
@@ -41,14 +41,14 @@ pub fn answer(
     };
     let bar = Progress::new(None, "replaying", false);
     walk.to(from, |batch, _| bar.inc(batch.next - batch.first))?;
-    let before = state_of(&walk);
+    let before = walk.state();
     let mut decided: Vec<Value> = Vec::new();
     walk.to(to, |batch, emitted| {
         bar.inc(batch.next - batch.first);
         decided.extend(emitted.iter().map(|emitted| json!(emitted.line())));
     })?;
     bar.finish();
-    let after = state_of(&walk);
+    let after = walk.state();
     let rows = |of: &str| {
         let none = Map::new();
         let later = after[of].as_object().unwrap_or(&none).iter();
@@ -58,7 +58,7 @@ pub fn answer(
     let told = json!({
         "from": before["position"],
         "to": after["position"],
-        "gaps": answer::gaps(&walk.gaps),
+        "gaps": gaps_of(&walk.gaps),
         "agents": rows("agents"),
         "strategies": rows("strategies"),
         "fleet": difference::row(changes(&before["fleet"], &after["fleet"])),
@@ -84,7 +84,7 @@ fn page(answer: &Value) -> String {
     }
     let decided = answer["decisions"].as_array().map_or(&[][..], |all| all);
     text += &format!("\n{}\n", figures::some(decided.len(), "decision"));
-    text + &decided.iter().map(|line| format!("  {}\n", decisions::line(line))).collect::<String>()
+    text + &decided.iter().map(|line| format!("  {}\n", decision::line(line))).collect::<String>()
 }
 
 fn told(row: &Value) -> String {

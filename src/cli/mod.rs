@@ -14,6 +14,7 @@ use crate::{
     keeping::KeepError,
     layout::Layout,
     live::StartError,
+    render::figures,
     serve::{ServeError, TokensError},
     tape::OpenError,
 };
@@ -47,16 +48,12 @@ mod decisions;
 mod demo;
 /// One desk, through a server or in a directory.
 mod desk;
-/// What changed between two states.
-mod difference;
 /// Is the place fit for a recorder?
 mod doctor;
 /// Disasters on a simulated disk.
 mod drill;
 /// Failures as programs read them.
 mod failure;
-/// Figures of a state as text.
-mod figures;
 /// Why money was made and lost.
 mod forensics;
 /// Records of other programs to a stream.

@@ -10,15 +10,11 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Events, Output};
 use crate::{
     clock::{Clock, Stopwatch},
-    fold::{Engine, Intake},
     policy::{InForce, Policy},
-    render::state::{Asked, Head, Part, State},
-    replay::Walk,
     tape::Directory,
 };
 
@@ -96,18 +92,6 @@ impl Progress {
     pub fn finish(self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// What is held of everybody, where a walk stands.
-pub fn state_of(walk: &Walk) -> Value {
-    let (engine, intake) = (&walk.engine, &walk.intake);
-    shown(engine, intake, Head::of(intake), &Asked::All(intake.now()))
-}
-
-/// What a fold shows of those who are asked about.
-pub fn shown(engine: &Engine, intake: &Intake, head: Head, asked: &Asked) -> Value {
-    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), asked)).collect();
-    State::new(head, parts, asked, intake.subjects()).json().into()
 }
 
 /// Standard output with a buffer; a reader who leaves ends the program quietly.

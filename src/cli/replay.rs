@@ -13,7 +13,7 @@ use crate::{
     fold::Registration,
     render::{
         Table, human,
-        state::{Asked, Head},
+        state::{Asked, Head, shown},
     },
     replay::{Replayed, Walk, replay},
     store::decisions::{Source, count},
@@ -145,7 +145,7 @@ impl Replay {
         let state_hash = Some(engine.state_hash());
         let head = Head { state_hash, decisions: Some(*decisions), ..Head::of(intake) };
         let asked = Asked::All(intake.now());
-        let state = reading::shown(engine, intake, head, &asked);
+        let state = shown(engine, intake, head, &asked);
         match self.output {
             Output::Json => serde_json::to_writer_pretty(&mut *out, &state)?,
             Output::Jsonl => serde_json::to_writer(&mut *out, &state)?,

@@ -1,14 +1,5 @@
 use super::Usage;
-
-/// The known name that whoever typed this one most likely meant.
-pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    within(2 + name.chars().count() / 3, name, known)
-}
-
-fn within<'a>(far: usize, name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let nearest = known.into_iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
-    nearest.filter(|(distance, _)| *distance <= far).map(|(_, near)| near)
-}
+use crate::render::near::within;
 
 /// A word there is not, of a kind of which there are only so many.
 pub fn unknown(kind: &str, name: &str, known: &[&str]) -> Usage {

@@ -1,13 +1,21 @@
 //! Floor 4: views to bytes. Pure: what is shown, and when, is decided elsewhere; here it is only spelled.
 
+/// A decision in a line.
+pub mod decision;
+/// What changed between two states.
+pub mod difference;
 /// What is escaped inside a label value and a help text.
 mod escape;
 /// Metric pages as Prometheus text 0.0.4 and OpenMetrics 1.0.
 pub mod exposition;
+/// Figures of a state or an answer as text.
+pub mod figures;
 /// Response bodies as gzip, for those who accept it.
 pub mod gzip;
 /// Numbers and names as a person reads them.
 pub mod human;
+/// Which known name is meant.
+pub mod near;
 /// Which format a request asks for.
 mod negotiate;
 /// Numbers as metric pages spell them.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::{
     event::{Nanos, time},
     fold::{
-        Intake, Lines, Slot,
+        Engine, Intake, Lines, Slot,
         lines::{Oddity, Outcome},
     },
     subject::{Subject, Subjects},
@@ -53,6 +53,12 @@ pub enum Asked {
     Agents,
     /// These, as far as they are known.
     These(Vec<Subject>),
+}
+
+/// What a fold shows of those who are asked about.
+pub fn shown(engine: &Engine, intake: &Intake, head: Head, asked: &Asked) -> Value {
+    let parts = engine.slots().iter().map(|slot| Part::of(slot.as_ref(), asked)).collect();
+    State::new(head, parts, asked, intake.subjects()).json().into()
 }
 
 /// What one consumer says of those asked for.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::{
     ReplayError, begin, is_there,
     restore::{Restorer, Survey},
@@ -9,6 +11,7 @@ use super::{
 use crate::{
     event::Nanos,
     fold::{Batch, Emitted, Engine, Intake, Registration, lines::Oddity},
+    render::state::{Asked, Head, shown},
     store::Snapshots,
     tape::{Directory, Until, journal::Rounds, read_in_steps},
 };
@@ -23,6 +26,9 @@ pub struct Gap {
     pub what: String,
 }
 
+/// Is told of so many more lines as they are folded, and says whether somebody still waits for the answer.
+pub type Watch<'a> = dyn Fn(u64) -> bool + 'a;
+
 /// A fold of a directory that goes from moment to moment. A round that cannot be read is left out from its damage on: of
 /// the lines behind it only the number is known.
 pub struct Walk<'a> {
@@ -33,6 +39,7 @@ pub struct Walk<'a> {
     round: u64,
     first: u64,
     pub gaps: Vec<Gap>,
+    watch: &'a Watch<'a>,
 }
 
 impl<'a> Walk<'a> {
@@ -43,7 +50,7 @@ impl<'a> Walk<'a> {
     pub fn begin(directory: &'a Directory, registry: &[Registration]) -> Result<Walk<'a>, ReplayError> {
         let (engine, intake) = begin(directory, registry)?;
         let (round, first) = (directory.first_round(), intake.position());
-        Ok(Walk { directory, engine, intake, round, first, gaps: Vec::new() })
+        Ok(Walk { directory, engine, intake, round, first, gaps: Vec::new(), watch: &|_| true })
     }
 
     /// Stands at the newest snapshots from which a moment can be reached; where history begins when there are none.
@@ -81,13 +88,24 @@ impl<'a> Walk<'a> {
         let (intake, seam) = restorer.intake(oldest, &survey, &mut Vec::new())?;
         slots.iter_mut().for_each(|slot| slot.learn(intake.subjects()));
         let (round, first) = (seam.next_round, seam.next_position);
-        Ok(Walk { directory, engine: Engine::of(slots), intake, round, first, gaps: Vec::new() })
+        Ok(Walk { directory, engine: Engine::of(slots), intake, round, first, gaps: Vec::new(), watch: &|_| true })
+    }
+
+    /// The same, watched.
+    pub fn watched(self, watch: &'a Watch<'a>) -> Walk<'a> {
+        Walk { watch, ..self }
+    }
+
+    /// What is held of everybody where it stands.
+    pub fn state(&self) -> Value {
+        let Walk { engine, intake, .. } = self;
+        shown(engine, intake, Head::of(intake), &Asked::All(intake.now()))
     }
 
     /// Goes on to a moment.
     ///
     /// # Errors
-    /// The tape itself cannot be read, or the moment was pruned.
+    /// The tape itself cannot be read, the moment was pruned, or nobody waits any more.
     pub fn to(&mut self, until: Until, sink: impl FnMut(&Batch, Vec<Emitted>)) -> Result<(), ReplayError> {
         self.go(until, None, &mut Sink(sink))
     }
@@ -96,18 +114,20 @@ impl<'a> Walk<'a> {
     /// enters another `step`, in nanoseconds.
     ///
     /// # Errors
-    /// The tape itself cannot be read.
+    /// The tape itself cannot be read, or nobody waits any more.
     pub fn with(&mut self, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {
         self.go(Until::End, step, companion)
     }
 
     fn go(&mut self, until: Until, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {
         is_there(self.directory, &self.intake, until)?;
-        let Walk { directory, engine, intake, round, first, gaps } = self;
+        let Walk { directory, engine, intake, round, first, gaps, watch } = self;
+        let mut wanted = true;
         let mut take = |batch: Batch| {
             companion.before(engine, &batch);
             let emitted = engine.step(&batch);
-            companion.after(engine, &batch, emitted)
+            wanted = watch(batch.next - batch.first);
+            companion.after(engine, &batch, emitted) && wanted
         };
         for source in directory.rounds(*round)? {
             let source = source?;
@@ -134,7 +154,7 @@ impl<'a> Walk<'a> {
                 (*round, *first) = (*round + 1, intake.position());
             }
         }
-        Ok(())
+        if wanted { Ok(()) } else { Err(ReplayError::Unwanted) }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         control::{self, Mint},
     },
     fold::{Batch, Emitted, Intake, Registration, intake::CONTROL_STREAM, lines::Outcome},
-    render::state::{Asked, Head},
+    render::state::{Asked, Head, shown},
     replay::{Replayed, replay, replay_through},
     store::{
         Lock,
@@ -194,7 +194,7 @@ impl Stands {
 
 /// What a replay shows.
 fn state_of(replayed: &Replayed, asked: &Asked) -> State {
-    reading::shown(&replayed.engine, &replayed.intake, Head::of(&replayed.intake), asked)
+    shown(&replayed.engine, &replayed.intake, Head::of(&replayed.intake), asked)
 }
 
 /// Whether a decision passes a filter.

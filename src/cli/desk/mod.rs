@@ -18,10 +18,11 @@ use std::{
 use clap::Args;
 use serde_json::{Map, Value};
 
-use super::{Events, Usage, suggest};
+use super::{Events, Usage};
 use crate::{
     event::{Action, control::About},
     policy::Policy,
+    render::near,
     store::{Lock, decisions::Filter},
 };
 
@@ -265,7 +266,7 @@ fn known(state: &State, rows: &str, kind: &str, name: &str) -> Result<(), Usage>
         return Ok(());
     }
     let shown = crate::render::human::visible(name);
-    let hint = match suggest::near(name, names.iter().copied()) {
+    let hint = match near::near(name, names.iter().copied()) {
         Some(near) => format!("did you mean {}?", crate::render::human::visible(near)),
         None if names.is_empty() => format!("there is no {kind} yet"),
         None => "`runtape agents` lists those there are".to_owned(),

@@ -4,6 +4,7 @@ use serde_json::json;
 use crate::{
     cli::{Found, Output, Usage, answer, figures, reading::Progress},
     replay::index::build,
+    report::gaps_of,
     tape::Directory,
 };
 
@@ -24,7 +25,7 @@ impl OfIndex {
         let built = build(directory, None, &mut |lines| bar.inc(lines))?;
         bar.finish();
         let gap: Vec<_> = built.gap.into_iter().collect();
-        let told = json!({ "lines": built.entries, "to": built.to, "files": built.files, "gaps": answer::gaps(&gap) });
+        let told = json!({ "lines": built.entries, "to": built.to, "files": built.files, "gaps": gaps_of(&gap) });
         answer::print(self.output, &told, |answer| {
             let lines = figures::count(&answer["lines"]);
             format!(

@@ -4,27 +4,16 @@
 mod history;
 /// Where the lines of each run are.
 mod index;
-/// Which runs count towards promotion.
-mod promotion;
 /// One run from its first line to its last record.
 mod run;
-/// Findings in words.
-mod words;
 
 use clap::{Args, Subcommand};
-use serde_json::Value;
 
 use super::{
-    Events, Found, answer,
+    Events, Found, Usage,
     reading::{self, Progress},
 };
-use crate::{
-    consumers::REGISTRY,
-    forensics::{Recorder, Runs},
-    policy::Gates,
-    replay::Walk,
-    tape::{Directory, Until},
-};
+use crate::{replay::Watch, report::Unanswered};
 
 #[derive(Debug, Args)]
 pub struct Forensics {
@@ -58,45 +47,20 @@ impl Forensics {
     }
 }
 
-/// Every run of a directory, where the fold ended, and what could not be read.
-struct Recorded<'a> {
-    runs: Runs,
-    walk: Walk<'a>,
-}
-
-impl Recorded<'_> {
-    fn of(directory: &Directory) -> anyhow::Result<Recorded<'_>> {
-        let bar = Progress::new(None, "reading", false);
-        let mut walk = Walk::begin(directory, REGISTRY)?;
-        let mut recorder = Recorder::begin(&walk.engine, &walk.intake);
-        walk.to(Until::End, |batch, emitted| {
-            bar.inc(batch.next - batch.first);
-            recorder.step(batch, &emitted);
-        })?;
-        bar.finish();
-        Ok(Recorded { runs: recorder.finish(), walk })
-    }
-
-    /// The rules of the gates at its end.
-    fn rules(&self) -> &Gates {
-        &self.walk.intake.policy().policy.gates
-    }
-
-    fn position(&self) -> u64 {
-        self.walk.intake.position()
-    }
-
-    /// Where the history begins and what is missing of it, for the answer.
-    fn history(&self, directory: &Directory) -> [(String, Value); 3] {
-        [
-            ("position".to_owned(), self.position().into()),
-            ("from".to_owned(), directory.first_position().into()),
-            ("gaps".to_owned(), answer::gaps(&self.walk.gaps)),
-        ]
-    }
-
-    /// Gaps are told, and are a finding.
-    fn found(&self) -> Found {
-        answer::found(&self.walk.gaps)
-    }
+/// What a report says, with a bar while it is made.
+fn told<T>(
+    what: &'static str,
+    total: Option<u64>,
+    ask: impl FnOnce(&Watch) -> Result<T, Unanswered>,
+) -> anyhow::Result<T> {
+    let bar = Progress::new(total, what, false);
+    let answer = ask(&|lines| {
+        bar.inc(lines);
+        true
+    });
+    bar.finish();
+    answer.map_err(|error| match error {
+        Unanswered::Stranger(why) => Usage(why).into(),
+        Unanswered::Replay(error) => error.into(),
+    })
 }

@@ -1,30 +1,16 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::{Value, json};
 
-use super::words;
+use super::told;
 use crate::{
-    cli::{
-        Found, Output, Usage, answer,
-        difference::{self, changes},
-        figures,
-        reading::{Progress, state_of},
-    },
+    cli::{Found, Output, answer},
     clock::Stopwatch,
-    consumers::REGISTRY,
-    event::time,
-    forensics::{Recorder, Run, Runs, promotion::Counts, story},
-    render::human,
-    replay::{
-        Gap, Walk,
-        lookup::{Lines, Told, each_of_all, lines_of},
-    },
-    tape::{Directory, Until},
+    replay::lookup::lines_of,
+    report::run,
+    tape::Directory,
 };
 
-/// Ids that are suggested for one that does not exist.
-const SUGGESTED: usize = 3;
 /// A search that takes longer is worth an index.
 const SLOW: Duration = Duration::from_secs(2);
 
@@ -43,171 +29,25 @@ pub struct OfRun {
 impl OfRun {
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
         let since = Stopwatch::start();
-        let Lines { told: lines, gaps, read_from } = lines_of(directory, &self.run_id)?;
+        let found = lines_of(directory, &self.run_id)?;
+        let read_from = found.read_from;
         if since.elapsed() > SLOW && read_from < directory.sealed_to {
             eprintln!(
                 "runtape: the history was read from position {read_from} on: `runtape forensics index` saves that"
             );
         }
-        let lookup = |lines: &[Told]| {
-            let rows: Vec<Value> = lines.iter().map(row).collect();
-            json!({ "run_id": self.run_id, "gaps": answer::gaps(&gaps), "lines": rows })
-        };
-        let (Some(first), Some(last)) = (lines.first(), lines.last()) else {
-            if !gaps.is_empty() {
-                // Its lines may be among those that cannot be read.
-                answer::print(self.output, &lookup(&[]), lines_page)?;
-                return Ok(answer::found(&gaps));
-            }
-            return Err(stranger(&self.run_id, &nearest(directory, &self.run_id)?).into());
-        };
-        if self.lines {
-            answer::print(self.output, &lookup(&lines), lines_page)?;
-            return Ok(answer::found(&gaps));
+        // Where lines cannot be read, those of the run may be among them.
+        if found.told.is_empty() && found.gaps.is_empty() {
+            return told("searching", None, |_| Err(run::stranger(directory, &self.run_id)?));
         }
-        let (first, last) = (first.position, last.position);
-        let bar = Progress::new(Some(last + 1 - directory.first_position()), "reading", false);
-        let mut walk = Walk::begin(directory, REGISTRY)?;
-        let mut recorder = Recorder::begin(&walk.engine, &walk.intake);
-        walk.to(Until::Position(first), |batch, emitted| {
-            bar.inc(batch.next - batch.first);
-            recorder.step(batch, &emitted);
-        })?;
-        let before = state_of(&walk);
-        let mut decisions: Vec<Value> = Vec::new();
-        let caused = |cause: u64| lines.iter().any(|line| line.position == cause);
-        walk.to(Until::Position(last + 1), |batch, emitted| {
-            bar.inc(batch.next - batch.first);
-            recorder.step(batch, &emitted);
-            let own = emitted.iter().filter(|emitted| caused(emitted.decision.cause));
-            decisions.extend(own.map(|emitted| json!(emitted.line())));
-        })?;
-        bar.finish();
-        let after = state_of(&walk);
-        // What an index spares to read may be damaged all the same.
-        let unknown = walk.gaps.iter().filter(|gap| gaps.iter().all(|known| known.from != gap.from));
-        let gaps: Vec<Gap> = gaps.iter().chain(unknown).cloned().collect();
-        let runs = recorder.finish();
-        let run = runs.all.iter().find(|run| run.id.as_deref() == Some(&*self.run_id));
-        let rules = &walk.intake.policy().policy.gates;
-        let told = json!({
-            "run_id": self.run_id,
-            "from": directory.first_position(),
-            "gaps": answer::gaps(&gaps),
-            "lines": lines.iter().map(row).collect::<Vec<_>>(),
-            "run": run.map(|run| words::run_row(&runs, run, rules)),
-            "findings": run.map(|run| findings(&runs, run)),
-            "before": run.map(|run| row_of(&before, runs.agent(run))),
-            "after": run.map(|run| row_of(&after, runs.agent(run))),
-            "decisions": decisions,
-        });
-        answer::print(self.output, &told, page)?;
-        Ok(answer::found(&gaps))
+        let Some(last) = found.told.last().filter(|_| !self.lines) else {
+            let report = run::lines(&self.run_id, &found);
+            answer::print(self.output, &report.answer, run::lines_page)?;
+            return Ok(answer::found(&report.gaps));
+        };
+        let total = last.position + 1 - directory.first_position();
+        let report = told("reading", Some(total), |watch| run::story(directory, &self.run_id, &found, watch))?;
+        answer::print(self.output, &report.answer, run::page)?;
+        Ok(answer::found(&report.gaps))
     }
-}
-
-fn row(told: &Told) -> Value {
-    let Told { position, stream, file, offset, line } = told;
-    let line = String::from_utf8_lossy(line);
-    let line = serde_json::from_str(&line).unwrap_or_else(|_| Value::from(line.into_owned()));
-    json!({ "position": position, "stream": stream, "file": file, "offset": offset, "line": line })
-}
-
-/// The ids that look most like one that does not exist.
-fn nearest(directory: &Directory, run_id: &str) -> anyhow::Result<Vec<String>> {
-    let mut best: Vec<(usize, String)> = Vec::new();
-    each_of_all(directory, &mut |_, id, _, _| {
-        // A distance costs much; only what begins or ends alike can be near.
-        let alike = id.bytes().zip(run_id.bytes()).take_while(|(a, b)| a == b).count()
-            + id.bytes().rev().zip(run_id.bytes().rev()).take_while(|(a, b)| a == b).count();
-        if alike * 2 < run_id.len() || best.iter().any(|(_, known)| known == id) {
-            return;
-        }
-        best.push((strsim::damerau_levenshtein(id, run_id), id.to_owned()));
-        best.sort();
-        best.truncate(SUGGESTED);
-    })?;
-    Ok(best.into_iter().map(|(_, id)| id).collect())
-}
-
-fn stranger(run_id: &str, near: &[String]) -> Usage {
-    let shown = human::visible(run_id);
-    if near.is_empty() {
-        return Usage(format!("no line names a run {shown}: `runtape forensics fleet` lists the worst runs"));
-    }
-    let near: Vec<_> = near.iter().map(|id| human::visible(id)).collect();
-    Usage(format!("no line names a run {shown}: did you mean {}?", near.join(" or ")))
-}
-
-fn findings(runs: &Runs, run: &Run) -> Value {
-    let row = |found: story::Finding| json!({ "what": found.what, "evidence": found.evidence });
-    story::findings(runs, run).into_iter().map(row).collect()
-}
-
-/// What each consumer held of an agent, where a fold ended.
-fn row_of(state: &Value, agent: &str) -> Value {
-    json!({ "position": state["position"], "agent": state["agents"][agent], "budget": state["budget"] })
-}
-
-/// The lines of a run.
-fn lines_page(answer: &Value) -> String {
-    let mut text = format!("run {}\n\nlines\n", figures::text(&answer["run_id"]));
-    for line in answer["lines"].as_array().into_iter().flatten() {
-        let place = format!("{}:{}", figures::text(&line["stream"]), line["offset"]);
-        let said = human::visible(&line["line"].to_string()).into_owned();
-        text += &format!("  {:>9}  {place:<18} {said}\n", line["position"]);
-    }
-    text
-}
-
-/// The story in words.
-fn page(answer: &Value) -> String {
-    let mut text = lines_page(answer);
-    if answer["run"].is_null() {
-        return text + "\nno line of it was folded: none names an agent\n";
-    }
-    text += &format!("\nwhat it was\n{}", told(&answer["run"]));
-    text += "\nwhy\n";
-    let findings = answer["findings"].as_array().map_or(&[][..], |all| all);
-    if findings.is_empty() {
-        text += if answer["run"]["pnl_bps"].is_null() { "  it has no PnL yet\n" } else { "  it did not lose\n" };
-    }
-    for found in findings {
-        text += &format!("  {:<16} {}\n", figures::text(&found["what"]), figures::text(&found["evidence"]));
-    }
-    let (from, to) = (&answer["before"]["position"], &answer["after"]["position"]);
-    text += &format!("\nwhat was held of its agent before position {from} and before {to}\n");
-    text += &difference::told(&changes(&answer["before"]["agent"], &answer["after"]["agent"]));
-    text += "\ndecisions it caused\n";
-    let decisions = answer["decisions"].as_array().map_or(&[][..], |all| all);
-    text += &decisions.iter().map(|line| format!("  {}\n", crate::cli::decisions::line(line))).collect::<String>();
-    if decisions.is_empty() {
-        text += "  none\n";
-    }
-    text
-}
-
-fn told(run: &Value) -> String {
-    let held = &run["held"];
-    let reasons = held["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty());
-    let verdict = if reasons { format!("denied: {}", figures::list(&held["reasons"])) } else { "allowed".to_owned() };
-    let counts = Counts::ALL.into_iter().find(|counts| run["promotion"] == counts.name());
-    let ts = run["ts"].as_f64().map_or("-".to_owned(), |at| time::format((at * 1e3) as i64 * (time::SECOND / 1000)));
-    format!(
-        "  agent {} at {ts}, {verdict}, confidence {}, drawdown {}\n  {} {} in regime {}, model {}\n  latency {} ms, {} tokens in, {} out, cost {}\n  PnL {} bps in {} records\n  towards promotion: {}\n",
-        figures::text(&run["agent"]),
-        figures::short(&held["confidence"]),
-        figures::short(&held["drawdown"]),
-        figures::text(&run["symbol"]),
-        figures::text(&run["direction"]),
-        figures::text(&run["regime"]),
-        figures::text(&run["model"]),
-        figures::short(&run["latency_ms"]),
-        figures::count(&run["tokens_in"]),
-        figures::count(&run["tokens_out"]),
-        figures::usd(&run["cost_usd"]),
-        figures::short(&run["pnl_bps"]),
-        run["records"],
-        counts.map_or("", |counts| counts.words()),
-    )
 }

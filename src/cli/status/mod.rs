@@ -12,11 +12,14 @@ use serde_json::{Value, json};
 
 use self::problems::Problem;
 use super::{
-    Found, Output, decisions,
+    Found, Output,
     desk::{DeskError, InForceNow, State, Way},
     figures, reading, wrap,
 };
-use crate::{render::human, store::decisions::Filter};
+use crate::{
+    render::{decision, human},
+    store::decisions::Filter,
+};
 
 #[derive(Debug, Args)]
 pub struct Status {
@@ -157,7 +160,7 @@ fn summary(health: Option<&Value>, state: &State, policy: &InForceNow) -> String
 fn history(decisions: &[Value]) -> String {
     let mut text = "\nlast decisions\n".to_owned();
     for decision in decisions {
-        text += &format!("{:<20} {}\n", figures::moment(&decision["tape_time"]), decisions::line(decision));
+        text += &format!("{:<20} {}\n", figures::moment(&decision["tape_time"]), decision::line(decision));
     }
     if decisions.is_empty() { text + "none yet\n" } else { text }
 }

@@ -3,12 +3,12 @@ use std::cmp::Ordering;
 use serde_json::Value;
 
 use crate::cli::{
-    agent, decisions,
+    agent,
     desk::{Look, State},
     figures,
     status::problems,
 };
-use crate::render::human;
+use crate::render::{decision, human};
 
 /// Said of a budget with nothing left.
 pub const EXHAUSTED: &str = "EXHAUSTED";
@@ -124,7 +124,7 @@ fn decided(decision: &Value) -> String {
         decision["cause"].as_u64().unwrap_or(0),
         figures::text(&decision["subject"]),
         figures::text(&decision["verdict"]),
-        decisions::numbers(decision),
+        decision::numbers(decision),
     )
 }
 

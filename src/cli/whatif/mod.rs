@@ -23,6 +23,7 @@ use crate::{
     policy::{InForce, Policy},
     render::{Table, human},
     replay::{in_force, trials},
+    report::gaps_of,
 };
 
 /// What nobody can know from a log.
@@ -92,7 +93,7 @@ impl WhatIf {
         let told = json!({
             "position": trials.position,
             "from": directory.first_position(),
-            "gaps": answer::gaps(&trials.gaps),
+            "gaps": gaps_of(&trials.gaps),
             "runs": trials.runs.all.len(),
             "in_force": row(&trials.runs, "in force", hash, outcome, None),
             "policies": rows.collect::<Vec<_>>(),

@@ -13,6 +13,7 @@ use crate::{
     policy::InForce,
     render::Table,
     replay::{Trials, in_force, trials},
+    report::gaps_of,
 };
 
 /// Thresholds that are tried, from one end to the other.
@@ -58,7 +59,7 @@ impl Suggest {
         }
         let told = json!({
             "position": tested.position,
-            "gaps": answer::gaps(&tested.gaps),
+            "gaps": gaps_of(&tested.gaps),
             "suggestions": rows,
             "unknowable": super::UNKNOWABLE,
         });

@@ -1,9 +1,6 @@
 use toml::{Table, Value};
 
-use crate::{
-    cli::{Usage, suggest::near},
-    policy::Policy,
-};
+use crate::{cli::Usage, policy::Policy, render::near::near};
 
 /// Values of one threshold that are tried, from one end to the other.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,6 @@
 use serde_json::{Value, json};
 
 use crate::{
-    cli::figures,
     event::{Direction, time},
     forensics::{
         Run, Runs,
@@ -11,7 +10,7 @@ use crate::{
         shifts::{Measure, Shift, first_cause},
     },
     policy::Gates,
-    render::human,
+    render::{figures, human},
 };
 
 /// Runs between a cause and a fall of PnL beyond which the two have nothing to do with each other.

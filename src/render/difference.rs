@@ -1,7 +1,8 @@
+//! What changed between two states.
+
 use serde_json::{Map, Value, json};
 
-use super::figures;
-use crate::render::human;
+use super::{figures, human};
 
 /// A field that changed: its path, and its value before and after.
 pub type Change = (String, Value, Value);

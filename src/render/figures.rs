@@ -1,8 +1,11 @@
+//! Figures of a state or an answer as text, short; a dash where there is none.
+
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use crate::{event::time, render::human};
+use super::human;
+use crate::event::time;
 
 /// Names in a sentence before the rest is only counted.
 const NAMES_MAX: usize = 5;

@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 
 use super::Recorded;
 use crate::{
-    cli::{figures, reading::state_of},
     forensics::{
         Run,
         promotion::{Counts, counts},
     },
-    render::Table,
+    render::{Table, figures},
     stats::order,
 };
 
@@ -31,7 +30,7 @@ pub fn of(recorded: &Recorded, agent: u32, own: &[&Run]) -> Value {
             latencies.extend(run.latency_ms);
         }
     }
-    let state = state_of(&recorded.walk);
+    let state = recorded.walk.state();
     let gate = &state["agents"][&*recorded.runs.agents[agent as usize]]["gate"];
     let row = |(counts, runs): (&Counts, &u64)| json!({ "why": counts.name(), "runs": runs, "words": counts.words() });
     json!({
