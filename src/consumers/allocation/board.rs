@@ -63,6 +63,8 @@ pub struct Board {
     standings: Vec<Option<Standing>>,
     /// Runs in all windows.
     runs: u64,
+    /// The first of all names, to look for places with.
+    no_name: Arc<str>,
 }
 
 impl Board {
@@ -91,12 +93,28 @@ impl Board {
     pub fn best(&self, spread: f64) -> Option<(f64, u32, &Place)> {
         let mut best: Option<(f64, u32, &Place)> = None;
         for (runs, group) in &self.groups {
-            let Some((score, place)) = first(*runs, group, spread) else { continue };
+            let Some((score, place)) = self.first(*runs, group, spread) else { continue };
             if best.is_none_or(|(highest, _, other)| precedes((score, &place.name), (highest, &other.name))) {
                 best = Some((score, *runs, place));
             }
         }
         best
+    }
+
+    /// The best of a group. Means that differ may still give the same bound once it is rounded: then the name decides.
+    fn first<'a>(&self, runs: u32, group: &'a BTreeSet<Place>, spread: f64) -> Option<(f64, &'a Place)> {
+        let mut first = group.first()?;
+        let bound = |place: &Place| Standing { mean: place.mean, runs }.bound(spread);
+        let (score, mut mean) = (bound(first), first.mean);
+        loop {
+            let lower = Place { mean: mean.next_down(), name: self.no_name.clone(), agent: 0 };
+            let next = group.range((Bound::Included(lower), Bound::Unbounded)).next();
+            let Some(next) = next.filter(|next| bound(next) == score) else { return Some((score, first)) };
+            mean = next.mean;
+            if next.name < first.name {
+                first = next;
+            }
+        }
     }
 
     /// Takes an agent out for a while.
@@ -117,20 +135,4 @@ impl Board {
 /// Whether a score and a name come before others.
 pub fn precedes(one: (f64, &str), other: (f64, &str)) -> bool {
     one.0 > other.0 || (one.0 == other.0 && one.1 < other.1)
-}
-
-/// The best of a group. Means that differ may still give the same bound once it is rounded: then the name decides.
-fn first(runs: u32, group: &BTreeSet<Place>, spread: f64) -> Option<(f64, &Place)> {
-    let mut first = group.first()?;
-    let bound = |place: &Place| Standing { mean: place.mean, runs }.bound(spread);
-    let (score, mut mean) = (bound(first), first.mean);
-    loop {
-        let lower = Place { mean: mean.next_down(), name: Arc::from(""), agent: 0 };
-        let next = group.range((Bound::Included(lower), Bound::Unbounded)).next();
-        let Some(next) = next.filter(|next| bound(next) == score) else { return Some((score, first)) };
-        mean = next.mean;
-        if next.name < first.name {
-            first = next;
-        }
-    }
 }
