@@ -134,7 +134,8 @@ fn nothing_is_lost_or_told_twice_when_the_server_is_killed_again_and_again() {
     talk.terminate();
     let decisions = talk::assert_decisions_are_those_of_a_replay(&events);
     assert!(decisions > 100, "quarantine decided {decisions} times");
-    support::stdout(&support::run(&["verify", "--events", events.text()]));
+    support::stdout(&support::run(&["verify", "--decisions", "--events", events.text()]));
+    talk::assert_an_edited_decision_is_named(&events);
     println!("{kills} kills, {written} lines, {decisions} decisions, {:.0} s", watch.elapsed().as_secs_f64());
 }
 

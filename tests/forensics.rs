@@ -33,6 +33,30 @@ fn the_demo_is_told_as_its_files_say() {
     }
 }
 
+/// A page that somebody is sent says what the words say, and needs nothing from anywhere.
+#[test]
+fn a_page_is_whole_in_itself() {
+    golden("forensics/agent.html", &demo(&["agent", "breakout-xrp", "-n", "3", "-o", "html"]));
+    let check = |args: &[&str], holds: &[&str]| {
+        let page = demo(&[args, &["-o", "html"]].concat());
+        for part in holds {
+            assert!(page.contains(part), "{args:?}: {part}");
+        }
+        for foreign in ["<script", "src=", "url(", "href=", "http:", "https:", "style=\""] {
+            assert!(!page.contains(foreign), "{args:?}: {foreign}");
+        }
+        assert_eq!(page.matches("<figure>").count(), 5, "{args:?}");
+        for tag in ["table", "tr", "td", "th", "dl", "dd", "ul", "li", "svg", "text", "circle", "figure", "main"] {
+            let (begun, ended) = (format!("<{tag}"), format!("</{tag}>"));
+            let begun = page.match_indices(&begun).filter(|(at, _)| page[at + begun.len()..].starts_with([' ', '>']));
+            assert_eq!(begun.count(), page.matches(&ended).count(), "{args:?}: {tag}");
+        }
+    };
+    check(&["run", LOST], &[&format!("<h1>Run {LOST}</h1>"), "breakout-xrp", ">this run</text>", "<h2>Why</h2>"]);
+    check(&["agent", "breakout-xrp"], &["<h1>Agent breakout-xrp</h1>", "What counts towards promotion", LOST]);
+    check(&["fleet"], &["<h1>The fleet</h1>", "By hour"]);
+}
+
 /// The figures of a run are those of the lines that name it, and of the state before and after.
 #[test]
 fn a_story_holds_what_a_replay_holds() {

@@ -35,7 +35,18 @@ fn paths_and_methods() {
     assert_eq!(check(&server, "GET", "/readyz", &[], 200).text(), "ok\n");
     assert!(check(&server, "GET", "/", &[], 200).text().contains("/metrics"));
     check(&server, "GET", "/metrics?format=prometheus", &[], 200);
-    for path in ["/metric", "/metrics/", "/healthz/x", "/../etc/passwd", "/%2e%2e/", "//", "/METRICS"] {
+    for path in [
+        "/metric",
+        "/metrics/",
+        "/healthz/x",
+        "/../etc/passwd",
+        "/%2e%2e/",
+        "//",
+        "/METRICS",
+        "/runs",
+        "/runs/",
+        "/agents/a/b",
+    ] {
         check(&server, "GET", path, &[], 404);
     }
     for path in ["/", "/metrics", "/healthz", "/readyz"] {
@@ -47,6 +58,42 @@ fn paths_and_methods() {
         assert!(head.body.is_empty() && !get.body.is_empty(), "{path}: a HEAD has no body");
         assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
     }
+}
+
+/// Where an exemplar leads, somebody is told about the run, and from there about its agent.
+#[test]
+fn an_exemplar_leads_to_the_page_of_its_run() {
+    let (_events, server) = demo();
+    let page = |path: &str, status: u16| {
+        let answer = check(&server, "GET", path, &[], status);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        answer.text()
+    };
+    let open = [("Accept", "application/openmetrics-text; version=1.0.0")];
+    let metrics = check(&server, "GET", "/metrics", &open, 200).text();
+    let exemplar = metrics.split(" # {run_id=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an exemplar");
+    let run = page(&format!("/runs/{exemplar}"), 200);
+    assert!(run.contains(&format!("<h1>Run {exemplar}</h1>")), "{run}");
+    let link = |page: &str, kind: &str| {
+        let begun = page.split(&format!("href=\"/{kind}/")).nth(1).expect(kind);
+        format!("/{kind}/{}", begun.split('"').next().expect("the end of a link"))
+    };
+    let agent = page(&link(&run, "agents"), 200);
+    let worst = page(&link(&agent, "runs"), 200);
+    assert!(worst.contains("<h1>Run ") && page("/fleet", 200).contains("<h1>The fleet</h1>"));
+    let style = check(&server, "GET", "/style.css", &[], 200);
+    assert_eq!(style.header("content-type"), Some("text/css; charset=utf-8"));
+    assert!(
+        run.contains("<link rel=\"stylesheet\" href=\"/style.css\">") && style.text().contains("prefers-color-scheme")
+    );
+    let near = format!("{}x", &exemplar[..exemplar.len() - 1]);
+    assert!(page(&format!("/runs/{near}"), 404).contains(exemplar), "a near id is suggested");
+    assert!(page("/agents/breakout-xrq", 404).contains("did you mean breakout-xrp?"));
+    let hostile = page("/runs/%3Cscript%3Ealert(1)%3C%2Fscript%3E", 404);
+    assert!(hostile.contains("&lt;script&gt;") && !hostile.contains("<script"), "{hostile}");
+    check(&server, "GET", "/runs/%FF", &[], 400);
+    check(&server, "POST", "/fleet", &[], 405);
 }
 
 #[test]
@@ -64,7 +111,7 @@ fn only_this_machine_is_answered_without_a_token() {
     let file = events.path().join("token.txt");
     std::fs::write(&file, "a secret of some length\n").expect("a writable directory");
     let server = Server::start(events.path(), &["--token-file", file.to_str().expect("a UTF-8 path")]);
-    for path in ["/metrics", "/healthz", "/nothing"] {
+    for path in ["/metrics", "/healthz", "/fleet", "/agents/a", "/runs/r", "/nothing"] {
         check(&server, "GET", path, &[], 401);
         check(&server, "GET", path, &[("Authorization", "Bearer a secret of another length")], 401);
     }

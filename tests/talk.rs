@@ -139,3 +139,17 @@ pub fn assert_page_is_that_of_a_replay(events: &Events, page: &Metrics) {
     let lines = page.sum("runtape_lines_total");
     assert_eq!(Some(lines), state["position"].as_f64(), "every line has one outcome");
 }
+
+/// Somebody changes a decision that was written live.
+pub fn assert_an_edited_decision_is_named(events: &Events) {
+    let path = events.path().join(".runtape/decisions/quarantine.jsonl");
+    let text = std::fs::read_to_string(&path).expect("decisions");
+    let line = text.lines().find(|line| line.contains("\"quarantined\"")).expect("somebody was quarantined");
+    let edited = line.replace("\"quarantined\"", "\"cleared\"");
+    std::fs::write(&path, text.replacen(line, &edited, 1)).expect("a writable directory");
+    let found = support::run(&["verify", "--decisions", "--events", events.text()]);
+    let decision: DecisionLine = serde_json::from_str(line).expect("a decision");
+    let said = String::from_utf8_lossy(&found.stdout).into_owned() + &String::from_utf8_lossy(&found.stderr);
+    assert_eq!(found.status.code(), Some(1), "{said}");
+    assert!(said.contains(&decision.subject) && said.contains(&format!("position {}", decision.cause)), "{said}");
+}

@@ -28,6 +28,11 @@ impl Emitted {
         Emitted { decision, subject, policy }
     }
 
+    /// The name of whom it is about.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
     /// The written form.
     pub fn line(&self) -> DecisionLine {
         self.decision.line(&self.subject, &self.policy.hash)

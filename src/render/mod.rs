@@ -12,6 +12,8 @@ pub mod exposition;
 pub mod figures;
 /// Response bodies as gzip, for those who accept it.
 pub mod gzip;
+/// Pages for a browser.
+pub mod html;
 /// Numbers and names as a person reads them.
 pub mod human;
 /// Which known name is meant.
@@ -20,6 +22,8 @@ pub mod near;
 mod negotiate;
 /// Numbers as metric pages spell them.
 mod number;
+/// Plots as SVG.
+pub mod plot;
 /// The state of the fold as JSON.
 pub mod state;
 /// Aligned tables for a terminal.

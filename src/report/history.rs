@@ -1,6 +1,12 @@
 use serde_json::{Map, Value, json};
 
-use super::{Depth, Recorded, Report, Unanswered, promotion, words};
+use super::{
+    Depth, Report, Unanswered,
+    plots::Shown,
+    promotion,
+    recorded::{Recorded, about},
+    words,
+};
 use crate::{
     forensics::{
         Run, Runs,
@@ -19,7 +25,7 @@ use crate::{
 /// # Errors
 /// Nobody of that name had a run, or the history cannot be read.
 pub fn agent(directory: &Directory, name: &str, depth: &Depth, watch: &Watch) -> Result<Report, Unanswered> {
-    let recorded = Recorded::of(directory, watch)?;
+    let recorded = Recorded::of(directory, watch, about(name))?;
     let runs = &recorded.runs;
     let Some(agent) = runs.agent_of(name) else { return Err(stranger(runs, name)) };
     let own: Vec<&Run> = runs.all.iter().filter(|run| run.agent == agent).collect();
@@ -28,7 +34,8 @@ pub fn agent(directory: &Directory, name: &str, depth: &Depth, watch: &Watch) ->
     told.extend(figures_of(&recorded, &own, depth));
     told.insert("shifts".to_owned(), words::shifts(&shifts(&own)));
     told.insert("promotion".to_owned(), promotion::of(&recorded, agent, &own));
-    Ok(Report { answer: told.into(), gaps: recorded.walk.gaps })
+    let shown = Shown { runs, own: &own, one: None, decided: &recorded.decided };
+    Ok(Report { plots: shown.plots(), answer: told.into(), gaps: recorded.walk.gaps })
 }
 
 /// The same of the whole fleet.
@@ -36,12 +43,15 @@ pub fn agent(directory: &Directory, name: &str, depth: &Depth, watch: &Watch) ->
 /// # Errors
 /// The history cannot be read.
 pub fn fleet(directory: &Directory, depth: &Depth, watch: &Watch) -> Result<Report, Unanswered> {
-    let recorded = Recorded::of(directory, watch)?;
+    let recorded = Recorded::of(directory, watch, |emitted| {
+        matches!(emitted.decision.consumer, "gates" | "quarantine" | "budget")
+    })?;
     let all: Vec<&Run> = recorded.runs.all.iter().collect();
     let mut told = Map::from_iter(recorded.history(directory));
     told.extend(figures_of(&recorded, &all, depth));
     told.insert("agents".to_owned(), agents(&recorded.runs));
-    Ok(Report { answer: told.into(), gaps: recorded.walk.gaps })
+    let shown = Shown { runs: &recorded.runs, own: &all, one: None, decided: &recorded.decided };
+    Ok(Report { plots: shown.plots(), answer: told.into(), gaps: recorded.walk.gaps })
 }
 
 /// Nobody of that name had a run; who is meant, perhaps.
@@ -95,22 +105,12 @@ fn agents(runs: &Runs) -> Value {
 
 /// An answer in words.
 pub fn page(who: &str, answer: &Value) -> String {
-    let mut text = format!(
-        "{who} at position {}: {} runs, {} with PnL, {} of them lost; {} bps in all\n",
-        answer["position"],
-        figures::count(&answer["runs"]),
-        figures::count(&answer["with_pnl"]),
-        figures::count(&answer["lost"]),
-        figures::short(&answer["pnl_bps"]),
-    );
-    if answer["with_pnl"] == 0 {
-        let loose = &answer["pnl_without_run"]["records"];
-        text += &format!("no PnL names a run of it; {} PnL records name no run that is known\n", figures::count(loose));
-    }
+    let lines = |of: Vec<String>| of.iter().map(|line| format!("  {line}\n")).collect::<String>();
+    let mut text = format!("{who} {}\n", headline(answer));
     text += "\nwhere losses cluster\n";
-    text += &told(&answer["patterns"]);
+    text += &lines(clusters(&answer["patterns"]));
     text += "\nwhat changed first\n";
-    text += &changed(answer);
+    text += &lines(changed(answer));
     text += &promotion::page(&answer["promotion"]);
     text += "\nworst runs\n";
     text += &worst(answer);
@@ -121,31 +121,50 @@ pub fn page(who: &str, answer: &Value) -> String {
     text
 }
 
-fn told(patterns: &Value) -> String {
+/// How many runs there were, and what they came to.
+pub fn headline(answer: &Value) -> String {
+    let mut text = format!(
+        "at position {}: {} runs, {} with PnL, {} of them lost; {} bps in all",
+        answer["position"],
+        figures::count(&answer["runs"]),
+        figures::count(&answer["with_pnl"]),
+        figures::count(&answer["lost"]),
+        figures::short(&answer["pnl_bps"]),
+    );
+    if answer["with_pnl"] == 0 {
+        let loose = &answer["pnl_without_run"]["records"];
+        text += &format!("\nno PnL names a run of it; {} PnL records name no run that is known", figures::count(loose));
+    }
+    text
+}
+
+/// A sentence for each pattern, or why there is none.
+pub fn clusters(patterns: &Value) -> Vec<String> {
     let rows = patterns["found"].as_array().map_or(&[][..], |rows| rows);
     let runs = patterns["runs"].as_u64().unwrap_or(0);
     if runs < LEAST_RUNS as u64 {
-        return format!("  {runs} runs with PnL are too few to say; {LEAST_RUNS} are needed\n");
+        return vec![format!("{runs} runs with PnL are too few to say; {LEAST_RUNS} are needed")];
     }
     if rows.is_empty() {
         let tested = patterns["tested"].as_u64().unwrap_or(0) as usize;
-        return format!(
-            "  no pattern survives: {} found in the first half, none confirmed by the second\n",
+        return vec![format!(
+            "no pattern survives: {} found in the first half, none confirmed by the second",
             figures::some(tested, "candidate")
-        );
+        )];
     }
-    rows.iter().map(|row| format!("  {}\n", row["sentence"].as_str().unwrap_or(""))).collect()
+    rows.iter().map(|row| row["sentence"].as_str().unwrap_or("").to_owned()).collect()
 }
 
-fn changed(answer: &Value) -> String {
-    let nothing = || "  nothing that came before a fall of PnL\n".to_owned();
-    if let Some(agents) = answer["agents"].as_object() {
-        let rows = agents
-            .iter()
-            .map(|(name, first)| format!("  {}: {}\n", human::visible(name), first.as_str().unwrap_or("")));
-        return Some(rows.collect::<String>()).filter(|rows| !rows.is_empty()).unwrap_or_else(nothing);
-    }
-    answer["shifts"]["first"].as_str().map_or_else(nothing, |first| format!("  {first}\n"))
+/// What changed before performance did, a sentence each.
+pub fn changed(answer: &Value) -> Vec<String> {
+    let told: Vec<String> = match answer["agents"].as_object() {
+        Some(agents) => {
+            let sentence = |first: &Value| first.as_str().unwrap_or("").to_owned();
+            agents.iter().map(|(name, first)| format!("{}: {}", human::visible(name), sentence(first))).collect()
+        }
+        None => answer["shifts"]["first"].as_str().map(str::to_owned).into_iter().collect(),
+    };
+    if told.is_empty() { vec!["nothing that came before a fall of PnL".to_owned()] } else { told }
 }
 
 fn worst(answer: &Value) -> String {

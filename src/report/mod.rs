@@ -3,6 +3,10 @@
 
 /// One agent, or all of them.
 pub mod history;
+/// The same as pages for a browser.
+pub mod page;
+/// What pages show: equity, drawdown, latency, cost, decisions.
+mod plots;
 /// Which runs count towards promotion.
 mod promotion;
 /// Every run of a directory.
@@ -15,8 +19,10 @@ mod words;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::replay::{Gap, ReplayError};
-use recorded::Recorded;
+use crate::{
+    render::plot::Plot,
+    replay::{Gap, ReplayError},
+};
 
 /// How much is told of an agent or a fleet.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +44,8 @@ impl Default for Depth {
 pub struct Report {
     pub answer: Value,
     pub gaps: Vec<Gap>,
+    /// What a page shows beside it.
+    pub plots: Vec<Plot>,
 }
 
 /// Why there is no answer.

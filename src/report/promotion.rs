@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Recorded;
+use super::recorded::Recorded;
 use crate::{
     forensics::{
         Run,
@@ -53,6 +53,19 @@ pub fn page(promotion: &Value) -> String {
     if promotion.is_null() {
         return String::new();
     }
+    let mut text = "\nwhat counts towards promotion\n".to_owned();
+    text.extend(sentences(promotion).iter().map(|line| format!("  {line}\n")));
+    let mut table = Table::new(&["runs", "counts", "why"]);
+    for row in promotion["runs"].as_array().into_iter().flatten() {
+        let of = |key: &str| figures::text(&row[key]).into_owned();
+        table.row(vec![figures::count(&row["runs"]), of("why"), of("words")]);
+    }
+    text += &table.render(false);
+    text
+}
+
+/// Where it stands, and what it must come to.
+pub fn sentences(promotion: &Value) -> [String; 2] {
     let stands = match promotion["state"].as_str() {
         Some("killed") => "it is killed, and is judged again once it is revived",
         Some("promoted") => "it is promoted already",
@@ -60,9 +73,9 @@ pub fn page(promotion: &Value) -> String {
         _ => "it is a candidate",
     };
     let counted = &promotion["counted"];
-    let mut text = format!(
-        "\nwhat counts towards promotion\n  {stands}; a gate looks at the last {} runs\n  {} runs (at least {}), {} bps (more than {}), error rate {} (at most {}), median latency {} ms (less than {})\n",
-        promotion["window"],
+    let stands = format!("{stands}; a gate looks at the last {} runs", promotion["window"]);
+    let needs = format!(
+        "{} runs (at least {}), {} bps (more than {}), error rate {} (at most {}), median latency {} ms (less than {})",
         figures::count(&counted["runs"]),
         figures::count(&counted["min_runs"]),
         figures::short(&counted["pnl_bps"]),
@@ -72,11 +85,5 @@ pub fn page(promotion: &Value) -> String {
         figures::short(&counted["median_latency_ms"]),
         figures::short(&counted["max_median_latency_ms"]),
     );
-    let mut table = Table::new(&["runs", "counts", "why"]);
-    for row in promotion["runs"].as_array().into_iter().flatten() {
-        let of = |key: &str| figures::text(&row[key]).into_owned();
-        table.row(vec![figures::count(&row["runs"]), of("why"), of("words")]);
-    }
-    text += &table.render(false);
-    text
+    [stands, needs]
 }

@@ -1,6 +1,11 @@
 use serde_json::{Value, json};
 
-use super::{Report, Unanswered, gaps_of, words};
+use super::{
+    Report, Unanswered, gaps_of,
+    plots::Shown,
+    recorded::{Decided, about},
+    words,
+};
 use crate::{
     consumers::REGISTRY,
     event::time,
@@ -24,7 +29,7 @@ const SUGGESTED: usize = 3;
 pub fn lines(run_id: &str, found: &Lines) -> Report {
     let rows: Vec<Value> = found.told.iter().map(row).collect();
     let answer = json!({ "run_id": run_id, "gaps": gaps_of(&found.gaps), "lines": rows });
-    Report { answer, gaps: found.gaps.clone() }
+    Report { answer, gaps: found.gaps.clone(), plots: Vec::new() }
 }
 
 /// Why there is no story of a run without lines.
@@ -53,11 +58,18 @@ pub fn story(directory: &Directory, run_id: &str, found: &Lines, watch: &Watch) 
     let (first, last) = (first.position, last.position);
     let mut walk = Walk::begin(directory, REGISTRY)?.watched(watch);
     let mut recorder = Recorder::begin(&walk.engine, &walk.intake);
-    walk.to(Until::Position(first), |batch, emitted| recorder.step(batch, &emitted))?;
+    let agent = found.told.iter().find_map(|told| agent_of(&told.line)).unwrap_or_default();
+    let shown = about(&agent);
+    let mut heard: Vec<Decided> = Vec::new();
+    walk.to(Until::Position(first), |batch, emitted| {
+        heard.extend(emitted.iter().filter(|one| shown(one)).map(Decided::of));
+        recorder.step(batch, &emitted);
+    })?;
     let before = walk.state();
     let mut decisions: Vec<Value> = Vec::new();
     let caused = |cause: u64| found.told.iter().any(|line| line.position == cause);
     walk.to(Until::Position(last + 1), |batch, emitted| {
+        heard.extend(emitted.iter().filter(|one| shown(one)).map(Decided::of));
         recorder.step(batch, &emitted);
         let own = emitted.iter().filter(|emitted| caused(emitted.decision.cause));
         decisions.extend(own.map(|emitted| json!(emitted.line())));
@@ -80,7 +92,17 @@ pub fn story(directory: &Directory, run_id: &str, found: &Lines, watch: &Watch) 
         "after": run.map(|run| row_of(&after, runs.agent(run))),
         "decisions": decisions,
     });
-    Ok(Report { answer, gaps })
+    let plots = run.map_or_else(Vec::new, |run| {
+        let own: Vec<&Run> = runs.all.iter().filter(|other| other.agent == run.agent).collect();
+        Shown { runs: &runs, own: &own, one: Some(run), decided: &heard }.plots()
+    });
+    Ok(Report { answer, gaps, plots })
+}
+
+/// Whom a line names.
+fn agent_of(line: &[u8]) -> Option<String> {
+    let line: Value = serde_json::from_slice(line).ok()?;
+    line["agent"].as_str().map(str::to_owned)
 }
 
 fn row(told: &Told) -> Value {

@@ -8,6 +8,8 @@ mod guard;
 mod http;
 /// The metric page from what the threads show.
 mod metrics;
+/// Pages for people.
+mod pages;
 /// What the system gives the process.
 mod process;
 /// Bounds of what is done at once, and how far all limits are used.

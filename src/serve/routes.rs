@@ -1,7 +1,10 @@
 use std::{
     convert::Infallible,
     ops::Deref,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::{
@@ -20,7 +23,7 @@ use tokio::time::timeout;
 use super::{
     api::{self, ApiError, PATIENCE, wait::Progress},
     guard::{Access, Refused},
-    metrics, process,
+    metrics, pages, process,
     room::{Bound, Room},
     tokens::Scope,
 };
@@ -72,6 +75,15 @@ pub struct Parts {
     pub registry: &'static [Registration],
 }
 
+/// Says that nobody waits for the result any more.
+struct Gone(Arc<AtomicBool>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// What the consumers show of somebody or of all, as `replay -o json` does.
 #[derive(Clone)]
 pub struct Rows {
@@ -121,6 +133,29 @@ impl App {
         done.await.map_err(|error| ApiError::internal("answering failed", &error))
     }
 
+    /// Reads the whole history on a thread of its own, one question at a time. What does so is told when nobody waits any
+    /// more.
+    ///
+    /// # Errors
+    /// Others were asked before, or the work failed.
+    pub async fn scan<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&App, &dyn Fn() -> bool) -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Ok(Ok(permit)) = timeout(PATIENCE, self.room.scans.clone().acquire_owned()).await else {
+            return Err(ApiError::busy(Bound::Scans));
+        };
+        let gone = Gone(Arc::default());
+        let (app, is_gone) = (self.clone(), gone.0.clone());
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work(&app, &|| !is_gone.load(Ordering::Acquire))
+        });
+        let done = done.await;
+        drop(gone);
+        done.map_err(|error| ApiError::internal("reading the history failed", &error))
+    }
+
     /// The rows of somebody or of all.
     ///
     /// # Errors
@@ -166,6 +201,7 @@ pub fn router(app: App) -> Router {
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .merge(api::router())
+        .merge(pages::router())
         .fallback(|| async { (StatusCode::NOT_FOUND, "there is nothing here; see /\n") })
         .layer(middleware::from_fn_with_state(app.clone(), guard))
         .with_state(app)
@@ -224,7 +260,7 @@ async fn index() -> &'static str {
     concat!(
         "runtape ",
         env!("CARGO_PKG_VERSION"),
-        "\n\n/metrics  the fleet and the recorder itself, for Prometheus\n/healthz  200 while the recorder works\n/readyz   200 once it has caught up\n/api/v1   questions, lines and commands; /api/v1/openapi.json describes them\n"
+        "\n\n/metrics  the fleet and the recorder itself, for Prometheus\n/healthz  200 while the recorder works\n/readyz   200 once it has caught up\n/api/v1   questions, lines and commands; /api/v1/openapi.json describes them\n/fleet    why money was made and lost, for people; /agents/NAME and /runs/RUN_ID too\n"
     )
 }
 

@@ -1,10 +1,10 @@
 use clap::Args;
 
-use super::told;
+use super::{Form, print, told};
 use crate::{
-    cli::{Found, Output, Usage, answer},
+    cli::{Found, Usage},
     render::human,
-    report::{Depth, Report, history},
+    report::{Depth, history, page},
     tape::Directory,
 };
 
@@ -19,7 +19,7 @@ struct How {
     q: f64,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
+    output: Form,
 }
 
 impl How {
@@ -50,7 +50,8 @@ impl OfAgent {
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
         let depth = self.how.depth()?;
         let report = told("reading", None, |watch| history::agent(directory, &self.name, &depth, watch))?;
-        print(self.how.output, &report, &human::visible(&self.name))
+        let who = human::visible(&self.name);
+        print(self.how.output, &report, |answer| history::page(&who, answer), page::history)
     }
 }
 
@@ -58,11 +59,6 @@ impl OfFleet {
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
         let depth = self.how.depth()?;
         let report = told("reading", None, |watch| history::fleet(directory, &depth, watch))?;
-        print(self.how.output, &report, "the fleet")
+        print(self.how.output, &report, |answer| history::page("the fleet", answer), page::history)
     }
-}
-
-fn print(output: Output, report: &Report, who: &str) -> anyhow::Result<Found> {
-    answer::print(output, &report.answer, |answer| history::page(who, answer))?;
-    Ok(answer::found(&report.gaps))
 }

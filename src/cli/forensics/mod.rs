@@ -7,13 +7,20 @@ mod index;
 /// One run from its first line to its last record.
 mod run;
 
-use clap::{Args, Subcommand};
+use std::io::Write;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
 
 use super::{
-    Events, Found, Usage,
+    Events, Found, Output, Usage, answer,
     reading::{self, Progress},
 };
-use crate::{replay::Watch, report::Unanswered};
+use crate::{
+    render::html::Style,
+    replay::Watch,
+    report::{Report, Unanswered},
+};
 
 #[derive(Debug, Args)]
 pub struct Forensics {
@@ -45,6 +52,41 @@ impl Forensics {
             Question::Index(question) => question.answer(&directory),
         }
     }
+}
+
+/// How a report is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Aligned, for people
+    Text,
+    /// One JSON document
+    Json,
+    /// One JSON object per line
+    Jsonl,
+    /// One page for a browser, with plots, whole in itself
+    Html,
+}
+
+/// Prints a report in its form.
+fn print(
+    form: Form,
+    report: &Report,
+    text: impl FnOnce(&Value) -> String,
+    page: fn(&Report, Style) -> String,
+) -> anyhow::Result<Found> {
+    let output = match form {
+        Form::Text => Output::Text,
+        Form::Json => Output::Json,
+        Form::Jsonl => Output::Jsonl,
+        Form::Html => {
+            let mut out = reading::stdout();
+            out.write_all(page(report, Style::Inside).as_bytes())?;
+            out.flush()?;
+            return Ok(answer::found(&report.gaps));
+        }
+    };
+    answer::print(output, &report.answer, text)?;
+    Ok(answer::found(&report.gaps))
 }
 
 /// What a report says, with a bar while it is made.

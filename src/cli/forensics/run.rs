@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::told;
+use super::{Form, print, told};
 use crate::{
-    cli::{Found, Output, answer},
+    cli::Found,
     clock::Stopwatch,
     replay::lookup::lines_of,
-    report::run,
+    report::{page, run},
     tape::Directory,
 };
 
@@ -23,7 +23,7 @@ pub struct OfRun {
     lines: bool,
     /// How to print
     #[arg(short, long, value_enum, default_value = "text")]
-    output: Output,
+    output: Form,
 }
 
 impl OfRun {
@@ -42,12 +42,10 @@ impl OfRun {
         }
         let Some(last) = found.told.last().filter(|_| !self.lines) else {
             let report = run::lines(&self.run_id, &found);
-            answer::print(self.output, &report.answer, run::lines_page)?;
-            return Ok(answer::found(&report.gaps));
+            return print(self.output, &report, run::lines_page, page::run);
         };
         let total = last.position + 1 - directory.first_position();
         let report = told("reading", Some(total), |watch| run::story(directory, &self.run_id, &found, watch))?;
-        answer::print(self.output, &report.answer, run::page)?;
-        Ok(answer::found(&report.gaps))
+        print(self.output, &report, run::page, page::run)
     }
 }

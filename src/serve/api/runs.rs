@@ -1,20 +1,14 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use axum::{http::StatusCode, response::Response};
 use serde_json::{Map, Value, json};
-use tokio::time::timeout;
 
 use super::{
-    Asked, PATIENCE, decisions,
+    Asked, decisions,
     errors::{ApiError, json_response},
 };
 use crate::{
     layout::Layout,
     policy::Limits,
-    serve::{room::Bound, routes::App},
+    serve::routes::App,
     store::decisions::{Filter, Source, page},
     streams::RawLine,
     tape::{Directory, each_line},
@@ -23,28 +17,10 @@ use crate::{
 /// Lines of a run that are shown.
 const LINES_MAX: usize = 10_000;
 
-/// Says that nobody waits for the result any more.
-struct Gone(Arc<AtomicBool>);
-
-impl Drop for Gone {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// GET /api/v1/runs/{run_id}
 pub async fn get(app: App, asked: Asked) -> Result<Response, ApiError> {
-    // Each reads the whole history: one after the other.
-    let Ok(Ok(permit)) = timeout(PATIENCE, app.room.scans.clone().acquire_owned()).await else {
-        return Err(ApiError::busy(Bound::Scans));
-    };
-    let gone = Gone(Arc::default());
-    let (is_gone, run_id, layout, sources) = (gone.0.clone(), asked.path.clone(), app.layout.clone(), app.sources());
-    let found = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        search(layout, &sources, &run_id, &|| is_gone.load(Ordering::Acquire))
-    });
-    let found = found.await.map_err(|error| ApiError::internal("reading the history failed", &error))?;
+    let run_id = asked.path.clone();
+    let found = app.scan(move |app, wanted| search(app.layout.clone(), &app.sources(), &run_id, wanted)).await?;
     let mut found = found.map_err(|error| ApiError::internal("cannot read the history", &error))?;
     if found["lines"].as_array().is_none_or(Vec::is_empty) {
         let message = format!("no line of the tape names the run {:?}", asked.path);
@@ -59,7 +35,7 @@ fn search(
     layout: Layout,
     sources: &[Source],
     run_id: &str,
-    is_gone: &dyn Fn() -> bool,
+    wanted: &dyn Fn() -> bool,
 ) -> anyhow::Result<Map<String, Value>> {
     let directory = Directory::open(layout, None)?;
     let (mut lines, mut positions, mut truncated) = (Vec::new(), Vec::new(), false);
@@ -82,7 +58,7 @@ fn search(
                 }
             }
             position += 1;
-            let nobody_waits = position % 1024 == 0 && is_gone();
+            let nobody_waits = position % 1024 == 0 && !wanted();
             !truncated && !nobody_waits
         })?;
         anyhow::ensure!(whole || truncated, "nobody waits for the answer");
