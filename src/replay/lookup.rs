@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{
     event::decode,
+    layout::Layout,
     streams::RawLine,
-    tape::{Directory, each_line},
+    tape::{Directory, OpenError, each_line},
 };
 
 /// Longer lines are not looked at: no policy may let them be folded.
@@ -41,7 +42,26 @@ pub type EachNamed<'a> = dyn FnMut(u64, &str, &crate::fold::Place, &[u8]) + 'a;
 /// # Errors
 /// The tape itself cannot be read.
 pub fn lines_of(directory: &Directory, run_id: &str) -> Result<Lines, ReplayError> {
-    let index = Index::open(directory)?;
+    through(&Index::open(directory)?, directory, run_id)
+}
+
+/// The same where the index alone can say: each line is held against its checksum, and nothing else is read. None where
+/// the history is not sealed, indexed and found as it was from end to end.
+///
+/// # Errors
+/// The directory or its tape cannot be read.
+pub fn at_once(layout: Layout, run_id: &str) -> Result<Option<Lines>, OpenError> {
+    let Some(directory) = Directory::glance(layout)? else { return Ok(None) };
+    let index = Index::open(&directory)?;
+    if index.rest.position < directory.sealed_to {
+        return Ok(None);
+    }
+    // What is damaged may be whole in a copy: that is for those who look closely.
+    let lines = through(&index, &directory, run_id).ok();
+    Ok(lines.filter(|lines| lines.gaps.is_empty() && lines.read_from == directory.sealed_to))
+}
+
+fn through(index: &Index, directory: &Directory, run_id: &str) -> Result<Lines, ReplayError> {
     let mut lines = Lines { read_from: index.rest.position, ..Lines::default() };
     let (entries, damaged) = index.find(run_id);
     for entry in entries.into_iter().filter(|entry| entry.position >= directory.first_position()) {

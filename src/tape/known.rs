@@ -61,8 +61,17 @@ impl Known {
         self.records.iter().map(|record| (record, self.last.get(&record.file), self.dropped.contains(&record.file)))
     }
 
-    /// The generations as a follower continues them.
+    /// The generations as a follower continues them. What was sealed last of each is held against its file.
     pub fn generations(self, layout: &Layout) -> Vec<Generation> {
+        self.listed(layout, false)
+    }
+
+    /// The same, where files are taken on trust.
+    pub fn trusted(self, layout: &Layout) -> Vec<Generation> {
+        self.listed(layout, true)
+    }
+
+    fn listed(self, layout: &Layout, trust: bool) -> Vec<Generation> {
         let mut unlinked = Unlinked { files: &layout.files, dir: &layout.dir, names: None };
         let places: Vec<Place> = self
             .files()
@@ -91,7 +100,7 @@ impl Known {
                 Generation::new(&layout.files, record, path, last.map_or(0, |extent| extent.to), state);
             generation.on_tape = true;
             let holds = |last: &Range| still_holds(&layout.files, &generation.path, compression, last) != Some(false);
-            generation.replaced = state != State::Dropped && !last.is_none_or(holds);
+            generation.replaced = !trust && state != State::Dropped && !last.is_none_or(holds);
             list.push(generation);
         }
         list
@@ -134,8 +143,8 @@ fn still_holds(files: &Files, path: &Path, compression: Compression, extent: &Ra
     }
     let mut hasher = blake3::Hasher::new();
     let bytes = source::open(files, path, compression, extent.from).ok()?;
-    let read = io::copy(&mut bytes.take(extent.to - extent.from), &mut hasher).ok()?;
-    (read == extent.to - extent.from).then(|| hasher.finalize().to_hex().as_str() == extent.data)
+    hasher.update_reader(bytes.take(extent.to - extent.from)).ok()?;
+    (hasher.count() == extent.to - extent.from).then(|| hasher.finalize().to_hex().as_str() == extent.data)
 }
 
 /// Where a generation's bytes are: our link, packed or not, else the directory, under whatever name; and whether it is

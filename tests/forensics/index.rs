@@ -5,7 +5,7 @@ use runtape::{
     layout::Layout,
     replay::{
         index::build,
-        lookup::{Lines, each_of_all, lines_of},
+        lookup::{Lines, at_once, each_of_all, lines_of},
     },
     tape::Directory,
 };
@@ -52,6 +52,9 @@ fn check(events: &Events) -> u64 {
     for n in 0..=101 {
         let id = format!("run-{n}");
         let Lines { told, gaps, read_from: from } = lines_of(&directory, &id).expect("a readable tape");
+        if let Some(quick) = at_once(Layout::new(events.path()), &id).expect("a readable tape") {
+            assert_eq!(quick.told, told, "{id}");
+        }
         let told: Vec<_> = told.into_iter().map(|told| (id.clone(), told.position, told.offset, told.line)).collect();
         let want: Vec<_> = read.iter().filter(|(known, ..)| *known == id).cloned().collect();
         assert_eq!((told, gaps), (want, vec![]), "{id}");
@@ -162,4 +165,33 @@ fn the_command_says_what_it_did() {
     let output = run(&["forensics", "index", "--events", nothing.text()]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no tape"));
+}
+
+/// Where all is sealed and indexed, nothing but the index and the lines is read; where anything is not, nothing is said.
+#[test]
+fn a_run_is_found_at_once_or_not_at_all() {
+    let events = recorded();
+    let quick = |n: u64| at_once(Layout::new(events.path()), &format!("run-{n}")).expect("a readable tape");
+    built(&events, 1);
+    assert_eq!(quick(100), None, "a line is not sealed yet");
+    let talk = Talk::start(events.path(), &[]);
+    wait_until("it is folded", || talk.metrics().get("runtape_position") == Some(106.0));
+    talk.terminate();
+    assert_eq!(quick(100), None, "a line is not indexed yet");
+    built(&events, 1);
+    let found = quick(100).expect("all is sealed and indexed");
+    assert_eq!(found.told.len(), 1);
+    assert_eq!(quick(40).map(|found| found.told.len()), Some(2), "a run and its PnL");
+    assert_eq!(quick(101).map(|found| found.told.len()), Some(0), "no such run");
+    let shown = |args: &[&str]| {
+        stdout(&run(
+            &[&["forensics", "--events", events.text(), "run", "run-40", "--lines", "-o", "json"], args].concat()
+        ))
+    };
+    let whole: serde_json::Value = serde_json::from_str(&shown(&[])).expect("JSON");
+    assert_eq!(whole["lines"].as_array().map(Vec::len), Some(2));
+    let path = events.path().join("runs.jsonl");
+    let text = fs::read_to_string(&path).expect("a stream");
+    fs::write(&path, text.replace("\"latency_ms\":40", "\"latency_ms\":41")).expect("a writable stream");
+    assert_eq!(quick(40), None, "a line was changed");
 }

@@ -4,10 +4,11 @@ use std::{
 };
 
 use crate::{
-    cli::{Events, Usage, reading, suggest::near},
+    cli::{Events, Usage, reading},
     files::Files,
     history::pile::{self, Pile},
     layout::Layout,
+    render::near::near,
     tape::Directory,
 };
 

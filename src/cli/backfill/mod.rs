@@ -19,6 +19,7 @@ use crate::{
         pile::Pile,
     },
     render::state,
+    report::gaps_of,
 };
 use inputs::Input;
 
@@ -97,7 +98,7 @@ fn told(input: &Input, report: &Report) -> Value {
         "lines": state::counts(&report.lines),
         "runs": report.runs,
         "parts": report.parts,
-        "gaps": answer::gaps(&report.gaps),
+        "gaps": gaps_of(&report.gaps),
     })
 }
 

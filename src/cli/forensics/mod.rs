@@ -44,6 +44,11 @@ enum Question {
 
 impl Forensics {
     pub fn run(self) -> anyhow::Result<Found> {
+        if let Question::Run(question) = &self.question
+            && let Some(found) = question.at_once(self.events.layout())?
+        {
+            return Ok(found);
+        }
         let directory = reading::open(&self.events)?;
         match self.question {
             Question::Run(question) => question.answer(&directory),

@@ -6,7 +6,8 @@ use super::{Form, print, told};
 use crate::{
     cli::Found,
     clock::Stopwatch,
-    replay::lookup::lines_of,
+    layout::Layout,
+    replay::lookup::{self, Lines, lines_of},
     report::{page, run},
     tape::Directory,
 };
@@ -27,6 +28,19 @@ pub struct OfRun {
 }
 
 impl OfRun {
+    /// Its lines where the index alone knows them, if only lines are asked for.
+    pub fn at_once(&self, layout: Layout) -> anyhow::Result<Option<Found>> {
+        if !self.lines {
+            return Ok(None);
+        }
+        let found = lookup::at_once(layout, &self.run_id)?.filter(|found| !found.told.is_empty());
+        found.map(|found| self.print_lines(&found)).transpose()
+    }
+
+    fn print_lines(&self, found: &Lines) -> anyhow::Result<Found> {
+        print(self.output, &run::lines(&self.run_id, found), run::lines_page, page::run)
+    }
+
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
         let since = Stopwatch::start();
         let found = lines_of(directory, &self.run_id)?;
@@ -41,8 +55,7 @@ impl OfRun {
             return told("searching", None, |_| Err(run::stranger(directory, &self.run_id)?));
         }
         let Some(last) = found.told.last().filter(|_| !self.lines) else {
-            let report = run::lines(&self.run_id, &found);
-            return print(self.output, &report, run::lines_page, page::run);
+            return self.print_lines(&found);
         };
         let total = last.position + 1 - directory.first_position();
         let report = told("reading", Some(total), |watch| run::story(directory, &self.run_id, &found, watch))?;
