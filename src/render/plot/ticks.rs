@@ -61,7 +61,7 @@ fn round_up(step: f64) -> f64 {
 pub fn instants(low: f64, high: f64) -> Ticks {
     let (low, high) = (low.ceil() as i64, high.floor() as i64);
     let step = STEPS.into_iter().find(|step| high.saturating_sub(low) / step < INSTANTS_MAX).unwrap_or(3650 * DAY);
-    let first = low.div_euclid(step) * step;
+    let first = low.div_euclid(step).saturating_mul(step);
     let ticks = (0..=INSTANTS_MAX).map(|nth| first.saturating_add(nth * step)).filter(|at| (low..=high).contains(at));
     ticks.map(|at| (at as f64, moment(at, step))).collect()
 }
