@@ -30,7 +30,7 @@ mod walk;
 
 pub use in_force::in_force;
 pub use trials::{Trials, trials};
-pub use walk::{Companion, Gap, Walk, Watch};
+pub use walk::{Companion, Gap, Moment, Walk, Watch};
 
 /// A replay could not be finished.
 #[derive(Debug, Error)]

@@ -2,6 +2,10 @@
 
 /// Logs that are not what they should be.
 mod odd;
+/// Broken off and typed again; how much memory it takes.
+mod resumed;
+/// The state at each step, as a table and in a Prometheus.
+mod series;
 
 use std::{fs, io::Write, path::Path, process::Command};
 
@@ -125,7 +129,7 @@ fn gzip(path: &Path) {
 #[test]
 fn the_schema_is_the_documented_one() {
     let out = Events::new();
-    backfilled(&out, &["--events", repository("events/demo").to_str().expect("a UTF-8 path")]);
+    backfilled(&out, &["--step", "1h", "--events", repository("events/demo").to_str().expect("a UTF-8 path")]);
     let page = fs::read_to_string(repository("docs/backfill.md")).expect("the page");
     let documented = |table: &str| -> Vec<(String, String)> {
         let section = page.split(&format!("\n## {table}\n")).nth(1).expect("a section").split("\n## ").next();
@@ -141,6 +145,14 @@ fn the_schema_is_the_documented_one() {
     let columns: Vec<_> = columns.into_iter().map(|column| (column.name, column.kind.name().to_owned())).collect();
     assert_eq!(documented("The table of runs"), columns);
     let Some(text) = script("schema.py", &[out.text(), "runs"]) else { return };
+    let written: Vec<(String, String)> = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(written, columns);
+
+    let engine = runtape::fold::Engine::new(runtape::consumers::REGISTRY);
+    let columns = runtape::history::series::columns(&engine);
+    let columns: Vec<_> = columns.into_iter().map(|column| (column.name, column.kind.name().to_owned())).collect();
+    assert_eq!(documented("The table of series"), columns);
+    let text = script("schema.py", &[out.text(), "series"]).unwrap_or_default();
     let written: Vec<(String, String)> = serde_json::from_str(&text).expect("JSON");
     assert_eq!(written, columns);
 }

@@ -29,7 +29,7 @@ mod answer;
 mod append;
 /// Rotated files, packed.
 mod archive;
-/// Old logs as tables.
+/// Old logs as tables and series.
 #[cfg(feature = "history")]
 mod backfill;
 /// History, copied away.
@@ -162,7 +162,7 @@ enum Command {
     Forensics(forensics::Forensics),
     /// Try other policies on what happened: whom they would have stopped, what that would have saved and cost
     Whatif(whatif::WhatIf),
-    /// Make tables of old logs: every run with what held when it began, as Parquet by day
+    /// Make tables and series of old logs, as Parquet by day and for a Prometheus
     #[cfg(feature = "history")]
     Backfill(backfill::Backfill),
     /// Check that the sealed history is intact

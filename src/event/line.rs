@@ -1,5 +1,7 @@
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Action, Kind, Stamp, judge::quoted};
 
 /// A name borrowed from its line, or owned when the line escaped it.
@@ -100,7 +102,7 @@ impl Line<'_> {
 }
 
 /// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     Long,
     Short,

@@ -71,6 +71,11 @@ impl Engine {
         &self.slots
     }
 
+    /// The same, to be asked who changed.
+    pub fn slots_mut(&mut self) -> &mut [Box<dyn Slot>] {
+        &mut self.slots
+    }
+
     /// Folds a batch; returns its decisions ordered by position, then list order, then ordinal.
     pub fn step(&mut self, batch: &Batch) -> Vec<Emitted> {
         let mut said = Said::default();

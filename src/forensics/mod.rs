@@ -13,6 +13,8 @@ pub mod promotion;
 mod recorder;
 /// One row per run.
 mod runs;
+/// A recorder as records, and back.
+mod saved;
 /// What changed first.
 pub mod shifts;
 /// What held an agent back, and how much of its size it might use.

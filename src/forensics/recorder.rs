@@ -15,22 +15,25 @@ use crate::{
 /// Runs that are let go of together: those that stay are moved each time.
 const CLOSED_AT_ONCE: usize = 1 << 16;
 
+/// So many words may always be held.
+const WORDS_MIN: usize = 1 << 16;
+
 /// Joins the lines of each run, and notes what held when it began. Hears decisions as a consumer would: those of a
 /// position come after its events.
 #[derive(Debug, Default)]
 pub struct Recorder {
-    runs: Runs,
+    pub(super) runs: Runs,
     /// The number of each open run, by `run_id` and agent: who uses the id of another has a run of its own.
-    places: HashMap<(Key, u32), u64>,
+    pub(super) places: HashMap<(Key, u32), u64>,
     /// The number of the first open run.
-    first: u64,
+    pub(super) first: u64,
     /// Whether PnL without a run is a row as well.
-    every_record: bool,
+    pub(super) every_record: bool,
     pub(super) standings: Standings,
     /// The last strategy that a run or signal of each agent named: as the desk knows it.
     pub(super) strategies: PerSubject<Option<u32>>,
     /// Rewards by agent, as quarantine looks at them.
-    rewards: PerSubject<Window>,
+    pub(super) rewards: PerSubject<Window>,
 }
 
 impl Recorder {
@@ -74,7 +77,20 @@ impl Recorder {
         }
         self.runs.all.drain(..closed);
         self.first += closed as u64;
+        if self.runs.words.texts().len() > WORDS_MIN.max(self.runs.all.len() * 8) {
+            self.forget_words();
+        }
         Ok(closed as u64)
+    }
+
+    /// Keeps only the words of open runs.
+    fn forget_words(&mut self) {
+        let old = std::mem::take(&mut self.runs.words);
+        for run in &mut self.runs.all {
+            for word in [&mut run.model, &mut run.symbol, &mut run.regime] {
+                *word = word.map(|word| self.runs.words.word(old.text(word)));
+            }
+        }
     }
 
     /// Takes in a batch and the decisions made in it, ordered by position.

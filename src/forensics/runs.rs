@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::{Standing, Word, Words};
 use crate::event::{Direction, Nanos};
 
 /// What held for an agent when a run of it began.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     pub own: Standing,
     pub strategy: Standing,
@@ -21,7 +23,7 @@ impl Held {
 }
 
 /// All lines of one `run_id`, or one run line without.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Run {
     /// Absent where its lines have no `run_id`.
     pub id: Option<Box<str>>,
@@ -71,13 +73,13 @@ pub struct Runs {
     pub words: Words,
     pub all: Vec<Run>,
     /// By agent.
-    tallies: Vec<Tally>,
+    pub(super) tallies: Vec<Tally>,
     /// PnL records without a run, by how many and how much, bps.
     pub loose: (u64, f64),
 }
 
 /// Lines of an agent that its gate looks at.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Run lines, and runs with PnL.
     pub ran: u64,

@@ -1,7 +1,9 @@
+use serde::{Deserialize, Serialize};
+
 use crate::{decision::Decision, view::Row};
 
 /// What held an agent, a strategy or the fleet back at a moment, as the decisions said.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Standing {
     pub killed: bool,
     pub retired: bool,

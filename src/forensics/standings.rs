@@ -1,3 +1,5 @@
+use serde::{Deserialize, Serialize};
+
 use super::Standing;
 use crate::{
     decision::Decision,
@@ -7,7 +9,7 @@ use crate::{
 };
 
 /// What holds everybody back, as the decisions say it one after the other.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Standings {
     own: PerSubject<Standing>,
     fleet: Standing,

@@ -1,7 +1,8 @@
 use foldhash::HashMap;
+use serde::{Deserialize, Serialize};
 
 /// A string by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Word(u32);
 
 /// Strings that occur again and again, each kept once, numbered as they come.
@@ -20,6 +21,11 @@ impl Words {
         self.texts.push(text.into());
         self.numbers.insert(text.into(), number);
         Word(number)
+    }
+
+    /// All of them, by their numbers.
+    pub fn texts(&self) -> &[Box<str>] {
+        &self.texts
     }
 
     pub fn text(&self, word: Word) -> &str {

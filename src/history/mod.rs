@@ -1,16 +1,25 @@
-//! Floor 9: history as tables: every run with what held when it began, as Parquet that DuckDB, pandas and polars read.
+//! Floor 9: history as tables and series: every run with what held when it began, and what the metric page would have
+//! shown at each step.
 //!
 //! Logs of any kind become a walk ([`pile`]), the walk gives the rows, and rows become files by day ([`table`]). Held in
 //! memory are the runs that may still get lines, and the rows of a few days that are not written yet.
 
 /// Logs to tables.
 pub mod backfill;
+/// How far a backfill is, to go on with it.
+mod checkpoint;
 /// A disk that counts what is read of it.
 mod counted;
+/// Tables that fill while a walk goes on.
+mod filling;
+/// Series with timestamps, for a Prometheus.
+mod openmetrics;
 /// Old logs from anywhere as one history.
 pub mod pile;
 /// The columns of the tables.
 pub mod schema;
+/// The state of everybody at the steps of a history.
+pub mod series;
 /// Rows to Parquet files, by day.
 mod table;
 
@@ -27,6 +36,11 @@ pub enum HistoryError {
     Replay(#[from] ReplayError),
     #[error("cannot read {}: {source}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {}: {source}; make room or choose another --out", path.display())]
+    #[error(
+        "cannot write {}: {source}; make room and type the same again: it goes on from its last checkpoint",
+        path.display()
+    )]
     Write { path: PathBuf, source: io::Error },
+    #[error("{} holds a backfill that this one cannot go on with: {what}; choose another --out, or remove it", out.display())]
+    Other { out: PathBuf, what: String },
 }

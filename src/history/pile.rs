@@ -10,6 +10,7 @@ use std::{
 
 use super::{HistoryError, counted::Counted};
 use crate::{
+    event::Nanos,
     files::{Files, How, Inode, Reading},
     fold::intake::CONTROL_STREAM,
     layout::Layout,
@@ -25,8 +26,8 @@ use crate::{
 /// merged by time.
 pub struct Pile {
     pub directory: Directory,
-    /// Files that are read, with their sizes on the disk, in the order of their streams.
-    pub files: Vec<(PathBuf, u64)>,
+    /// Files that are read, with their sizes on the disk and when they were changed, in the order of their streams.
+    pub files: Vec<(PathBuf, u64, Nanos)>,
     /// Files that hold what another one holds already, with that one.
     pub copies: Vec<(PathBuf, PathBuf)>,
     /// Bytes of them that were read so far.
@@ -46,13 +47,22 @@ impl Pile {
         let read = Arc::new(AtomicU64::new(0));
         let layout = Layout::on(Counted::files(files.clone(), read.clone()), out);
         let extents = extents(&found);
-        let files = found.into_iter().map(|file| (file.path, file.len)).collect();
+        let files = found.into_iter().map(|file| (file.path, file.len, file.modified)).collect();
         Ok(Pile { directory: Directory::of_files(layout, extents), files, copies, read })
     }
 
     /// Bytes of its files, as they lie on the disk.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|(_, len)| len).sum()
+        self.files.iter().map(|(_, len, _)| len).sum()
+    }
+
+    /// What tells them from other logs, and from themselves before they changed.
+    pub fn identity(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for (path, len, modified) in &self.files {
+            hasher.update(format!("{path:?} {len} {modified}\n").as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
     }
 
     /// Those that were read.

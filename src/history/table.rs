@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,6 +15,8 @@ use parquet::{
     },
     schema::types::{Type, TypePtr},
 };
+
+use serde::{Deserialize, Serialize};
 
 use super::{
     HistoryError,
@@ -46,6 +48,14 @@ pub struct Table {
     rows: u64,
     /// Parts that are finished, by their paths below the root.
     pub finished: Vec<String>,
+}
+
+/// How far a table is, when nothing of it is open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TableMark {
+    next: u64,
+    rows: u64,
+    finished: Vec<String>,
 }
 
 /// A file that is being written.
@@ -87,10 +97,36 @@ enum Values {
 }
 
 impl Table {
-    /// A table below `root`, whose parts get numbers from `next` on.
-    pub fn new(files: Files, root: PathBuf, columns: Vec<Column>, next: u64) -> Table {
+    /// A table below `root`.
+    pub fn new(files: Files, root: PathBuf, columns: Vec<Column>) -> Table {
         let schema = schema(&columns);
-        Table { files, root, columns, schema, open: BTreeMap::new(), next, rows: 0, finished: Vec::new() }
+        Table { files, root, columns, schema, open: BTreeMap::new(), next: 0, rows: 0, finished: Vec::new() }
+    }
+
+    /// Goes on from a mark: parts that were begun after it are removed.
+    ///
+    /// # Errors
+    /// A part cannot be removed.
+    pub fn resume(self, mark: TableMark) -> Result<Table, HistoryError> {
+        let known: HashSet<PathBuf> = mark.finished.iter().map(|part| self.root.join(part)).collect();
+        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"));
+        for day in self.files.list(&self.root).unwrap_or_default() {
+            for part in self.files.list(&day).unwrap_or_default() {
+                if ours(&part) && !known.contains(&part) {
+                    self.files.remove(&part).map_err(|source| HistoryError::Write { path: part, source })?;
+                }
+            }
+        }
+        Ok(Table { next: mark.next, rows: mark.rows, finished: mark.finished, ..self })
+    }
+
+    /// Finishes what is open; how far it is.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn mark(&mut self) -> Result<TableMark, HistoryError> {
+        self.finish()?;
+        Ok(TableMark { next: self.next, rows: self.rows, finished: self.finished.clone() })
     }
 
     pub fn rows(&self) -> u64 {

@@ -4,7 +4,7 @@
 use super::exposition::Format;
 
 /// The inside of a quoted label value; the same in both formats.
-pub(super) fn label_value(out: &mut Vec<u8>, value: &str) {
+pub fn label_value(out: &mut Vec<u8>, value: &str) {
     escaped(out, value, |byte| matches!(byte, b'\\' | b'"' | b'\n'));
 }
 

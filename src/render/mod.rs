@@ -29,6 +29,7 @@ pub mod state;
 /// Aligned tables for a terminal.
 pub mod table;
 
+pub use escape::label_value;
 pub use exposition::{Format, Sheet, render};
 pub use gzip::{accepts_gzip, gzip};
 pub use table::Table;

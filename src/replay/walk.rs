@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// Lines that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     /// Positions that are missing: from, and one past the last. Equal where nobody counted the lines.
     pub from: u64,
@@ -51,6 +52,23 @@ impl<'a> Walk<'a> {
         let (engine, intake) = begin(directory, registry)?;
         let (round, first) = (directory.first_round(), intake.position());
         Ok(Walk { directory, engine, intake, round, first, gaps: Vec::new(), watch: &|_| true })
+    }
+
+    /// Stands where another walk over the same directory stood, with its engine and its intake.
+    pub fn from(
+        directory: &'a Directory,
+        engine: Engine,
+        intake: Intake,
+        (round, first): (u64, u64),
+        gaps: Vec<Gap>,
+    ) -> Walk<'a> {
+        Walk { directory, engine, intake, round, first, gaps, watch: &|_| true }
+    }
+
+    /// Where it stands.
+    pub fn moment(&self) -> Moment<'_> {
+        let Walk { engine, intake, round, first, gaps, .. } = self;
+        Moment { engine, intake, round: *round, first: *first, gaps }
     }
 
     /// Stands at the newest snapshots from which a moment can be reached; where history begins when there are none.
@@ -123,14 +141,15 @@ impl<'a> Walk<'a> {
         is_there(self.directory, &self.intake, until)?;
         let Walk { directory, engine, intake, round, first, gaps, watch } = self;
         let mut wanted = true;
-        let mut take = |batch: Batch| {
-            companion.before(engine, &batch);
-            let emitted = engine.step(&batch);
-            wanted = watch(batch.next - batch.first);
-            companion.after(engine, &batch, emitted) && wanted
-        };
         for source in directory.rounds(*round)? {
             let source = source?;
+            let mut take = |batch: Batch, intake: &Intake| {
+                companion.before(engine, &batch);
+                let emitted = engine.step(&batch);
+                let moment = Moment { engine, intake, round: *round, first: *first, gaps };
+                wanted = watch(batch.next - batch.first);
+                companion.after(&moment, &batch, emitted) && wanted
+            };
             let read = read_in_steps(&source, *first, intake, (until, step), &mut take);
             let faults = if source.round.is_none() { directory.take_faults() } else { Vec::new() };
             gaps.extend(faults.into_iter().map(|(lines, error)| {
@@ -144,7 +163,10 @@ impl<'a> Walk<'a> {
                     let from = intake.position();
                     let to = source.count.map_or(from, |count| (*first + count).max(from));
                     gaps.push(Gap { from, to, what: error.to_string() });
-                    if !take(intake.pass(to)) {
+                    let passed = intake.pass(to);
+                    let emitted = engine.step(&passed);
+                    let moment = Moment { engine, intake, round: *round, first: *first, gaps };
+                    if !companion.after(&moment, &passed, emitted) {
                         break;
                     }
                 }
@@ -158,21 +180,32 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Where a walk stands behind a batch: enough to go on from there with [`Walk::from`].
+#[derive(Clone, Copy)]
+pub struct Moment<'a> {
+    pub engine: &'a Engine,
+    pub intake: &'a Intake,
+    /// The round in which it stands, and the position where that begins.
+    pub round: u64,
+    pub first: u64,
+    pub gaps: &'a [Gap],
+}
+
 /// Whoever goes along with a walk.
 pub trait Companion {
     /// Looks at the consumers before they fold a batch.
-    fn before(&mut self, engine: &Engine, batch: &Batch);
+    fn before(&mut self, engine: &mut Engine, batch: &Batch);
 
     /// Takes in what they said of it; false to stop here.
-    fn after(&mut self, engine: &Engine, batch: &Batch, emitted: Vec<Emitted>) -> bool;
+    fn after(&mut self, moment: &Moment, batch: &Batch, emitted: Vec<Emitted>) -> bool;
 }
 
 struct Sink<F>(F);
 
 impl<F: FnMut(&Batch, Vec<Emitted>)> Companion for Sink<F> {
-    fn before(&mut self, _: &Engine, _: &Batch) {}
+    fn before(&mut self, _: &mut Engine, _: &Batch) {}
 
-    fn after(&mut self, _: &Engine, batch: &Batch, emitted: Vec<Emitted>) -> bool {
+    fn after(&mut self, _: &Moment, batch: &Batch, emitted: Vec<Emitted>) -> bool {
         (self.0)(batch, emitted);
         true
     }

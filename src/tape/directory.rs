@@ -135,6 +135,15 @@ impl Directory {
             .unwrap_or_default()
     }
 
+    /// What tells its history from any other: the digest of the first round there is; none without a tape.
+    ///
+    /// # Errors
+    /// The tape cannot be opened again.
+    pub fn identity(&self) -> Result<Option<String>, TapeError> {
+        let first = Rounds::open(&self.layout.files, &self.layout.tape())?.next();
+        first.map(|round| round.map(|round| round.digest)).transpose()
+    }
+
     pub fn layout(&self) -> &Layout {
         &self.layout
     }

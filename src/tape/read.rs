@@ -91,15 +91,15 @@ pub fn read_rest(
     until: Until,
     sink: &mut dyn FnMut(Batch),
 ) -> Result<bool, ReadError> {
-    let mut sink = |batch| {
+    let mut sink = |batch, _: &Intake| {
         sink(batch);
         true
     };
     read_in_steps(source, first, intake, (until, None), &mut sink)
 }
 
-/// The same, where a batch ends before the line with which the tape time enters another step, and `sink` says whether to
-/// go on: with false the reading ends as if `until` were reached.
+/// The same, where a batch ends before the line with which the tape time enters another step, and `sink`, shown where intake
+/// stands behind the batch, says whether to go on: with false the reading ends as if `until` were reached.
 ///
 /// # Errors
 /// As [`read_round`].
@@ -108,7 +108,7 @@ pub fn read_in_steps(
     first: u64,
     intake: &mut Intake,
     (until, step): (Until, Option<Nanos>),
-    sink: &mut dyn FnMut(Batch) -> bool,
+    sink: &mut dyn FnMut(Batch, &Intake) -> bool,
 ) -> Result<bool, ReadError> {
     let mut done_before = intake.position() - first;
     let line_bytes_max = intake.policy().policy.limits.line_bytes;
@@ -366,7 +366,7 @@ struct Feed<'a> {
     at: Option<Nanos>,
     until: Until,
     step: Option<Nanos>,
-    sink: &'a mut dyn FnMut(Batch) -> bool,
+    sink: &'a mut dyn FnMut(Batch, &Intake) -> bool,
 }
 
 impl Feed<'_> {
@@ -395,6 +395,6 @@ impl Feed<'_> {
         next.entries.reserve(self.batch.entries.len());
         next.text.reserve(self.batch.text.len());
         let batch = std::mem::replace(&mut self.batch, next);
-        batch.next == batch.first || (self.sink)(batch)
+        batch.next == batch.first || (self.sink)(batch, self.intake)
     }
 }

@@ -24,6 +24,19 @@ impl Prometheus {
         Prometheus { daemon: Daemon::start(program, "prometheus.yml", &config, "--storage.tsdb.path", &more) }
     }
 
+    /// Stands on blocks that lie in a directory as `data`, however old, and scrapes nobody.
+    pub fn over(program: &Path, dir: tempfile::TempDir) -> Prometheus {
+        let (storage, more) = ("--storage.tsdb.path", ["--storage.tsdb.retention.time=100y"]);
+        Prometheus { daemon: Daemon::start_in(dir, program, "prometheus.yml", "global: {}\n", storage, &more) }
+    }
+
+    /// The value of a query with one result at a moment, Unix seconds.
+    pub fn value_at(&self, query: &str, at: u64) -> Option<f64> {
+        let data = self.ask(&format!("/api/v1/query?time={at}&query={}", encoded(query)))?;
+        let [result] = data["result"].as_array()?.as_slice() else { return None };
+        result["value"][1].as_str()?.parse().ok()
+    }
+
     /// What its HTTP API answers as `data`, once it does.
     pub fn ask(&self, path: &str) -> Option<Value> {
         let mut stream = TcpStream::connect(self.daemon.address).ok()?;

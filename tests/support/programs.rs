@@ -55,7 +55,18 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one of the Prometheus family: a configuration of that name, data below the option `storage`.
     pub fn start(program: &Path, name: &str, config: &str, storage: &str, more: &[&str]) -> Daemon {
-        let dir = tempfile::tempdir().expect("a temporary directory");
+        Daemon::start_in(tempfile::tempdir().expect("a temporary directory"), program, name, config, storage, more)
+    }
+
+    /// The same over data that lies in a directory already, as `data`.
+    pub fn start_in(
+        dir: tempfile::TempDir,
+        program: &Path,
+        name: &str,
+        config: &str,
+        storage: &str,
+        more: &[&str],
+    ) -> Daemon {
         let file = dir.path().join(name);
         std::fs::write(&file, config).expect("a writable directory");
         let address = free_address();

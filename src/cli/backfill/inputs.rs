@@ -56,6 +56,17 @@ impl Input {
         Ok(Input::Pile(Box::new(Pile::of(&files, &found, out)?)))
     }
 
+    /// What tells the history from any other.
+    ///
+    /// # Errors
+    /// The tape cannot be read.
+    pub fn identity(&self) -> anyhow::Result<String> {
+        Ok(match self {
+            Input::Taped(directory) => format!("tape {}", directory.identity()?.unwrap_or_default()),
+            Input::Pile(pile) => format!("files {}", pile.identity()),
+        })
+    }
+
     pub fn directory(&self) -> &Directory {
         match self {
             Input::Taped(directory) => directory,
