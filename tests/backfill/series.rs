@@ -104,7 +104,8 @@ fn a_silence_is_a_hole_in_the_series() {
     // line.
     let steps = 2 + 6 + 1;
     let text = fs::read_dir(out.path().join("openmetrics")).expect("files").flatten();
-    let text = text.map(|file| (file.path(), fs::read_to_string(file.path()).expect("a page"))).collect::<BTreeMap<_, _>>();
+    let text =
+        text.map(|file| (file.path(), fs::read_to_string(file.path()).expect("a page"))).collect::<BTreeMap<_, _>>();
     let text: String = text.into_values().collect();
     let runs: Vec<&str> = text.lines().filter(|line| line.starts_with("agent_runs_total{")).collect();
     assert_eq!(runs.len(), steps, "{told} {runs:#?}");
