@@ -293,6 +293,7 @@ mod tests {
         bench.poll();
         assert_eq!(bench.history(), b"", "what is torn stands in for nothing");
     }
+
     #[test]
     fn a_copy_that_only_a_link_of_ours_still_names_outlives_a_power_cut_and_is_found_at_the_next_start() {
         let mut bench = Bench::new();
