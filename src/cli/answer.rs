@@ -9,8 +9,8 @@ use crate::replay::Gap;
 
 /// Tells what is missing: that is a finding.
 pub fn found(gaps: &[Gap]) -> Found {
-    for Gap { from, to, what } in gaps {
-        eprintln!("runtape: positions {from} to {to} are left out: {what}; run `runtape verify`");
+    for gap in gaps {
+        eprintln!("runtape: {gap}");
     }
     if gaps.is_empty() { Found::Nothing } else { Found::Something }
 }

@@ -1,6 +1,6 @@
 //! The same loop, step by step and over damage: what cannot be read is told, passed by, and the rest is folded.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,6 +25,13 @@ pub struct Gap {
     pub to: u64,
     /// What is the matter, with stream, file and offsets.
     pub what: String,
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Gap { from, to, what } = self;
+        write!(f, "positions {from} to {to} are left out: {what}; run `runtape verify`")
+    }
 }
 
 /// Is told of so many more lines as they are folded, and says whether somebody still waits for the answer.

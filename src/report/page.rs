@@ -26,7 +26,7 @@ fn named(style: Style, kind: &str, name: &Value) -> Cell {
 fn begin(title: &str, report: &Report) -> Page {
     let mut page = Page::new(title);
     for gap in &report.gaps {
-        page.warning(&format!("positions {} to {} are left out: {}; run `runtape verify`", gap.from, gap.to, gap.what));
+        page.warning(&gap.to_string());
     }
     page
 }
