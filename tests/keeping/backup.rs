@@ -150,8 +150,11 @@ fn backups_beside_a_busy_server_hold_what_was_sealed() {
     let server = Server::start(events.path(), &["--snapshot-every", "0.1"]);
     server.ready();
     let mut seen = Vec::new();
-    let rounds = std::env::var("RUNTAPE_BACKUP_ROUNDS").ok().map_or(6, |n| n.parse().expect("a number of rounds"));
+    let rounds = std::env::var("RUNTAPE_BACKUP_ROUNDS").ok().map_or(6_u64, |n| n.parse().expect("a number of rounds"));
     for round in 0..rounds {
+        // However slow the machine, every round finds more to keep than the one before.
+        let grown = format!("/api/v1/state?wait={}", (round + 1) * 100);
+        while server.get(&grown).status != 200 {}
         let report =
             json(&run(&["backup", to.to_str().expect("a UTF-8 path"), "--events", events.text(), "-o", "json"]));
         let position = report["position"].as_u64().expect("a position");
