@@ -178,7 +178,7 @@ impl Simulated {
         let inner = self.inner();
         let files = inner.state.names.seen.iter().filter_map(|(path, entry)| match entry {
             Entry::Directory => None,
-            Entry::File(ino) => Some((path, ino, inner.state.nodes.get(ino)?)),
+            Entry::File(ino) => Some((path, ino, inner.state.nodes.get(&ino)?)),
         });
         files
             .map(|(path, ino, node)| {
@@ -192,7 +192,7 @@ impl Simulated {
     pub fn is_durable(&self, path: &Path) -> bool {
         let inner = self.inner();
         let Some(Entry::File(ino)) = inner.state.names.seen.get(path) else { return false };
-        inner.state.names.is_durable(path) && inner.state.nodes.get(ino).is_some_and(|node| node.is_synced())
+        inner.state.names.is_durable(path) && inner.state.nodes.get(&ino).is_some_and(|node| node.is_synced())
     }
 }
 
@@ -201,12 +201,12 @@ impl Image {
     pub fn settle(&self, chance: &mut Chance, tally: &mut Tally) -> Simulated {
         let names = self.state.names.settle(chance, tally);
         let mut nodes = BTreeMap::new();
-        for entry in names.seen.values() {
+        for (_, entry) in names.seen.iter() {
             if let Entry::File(ino) = entry
-                && !nodes.contains_key(ino)
-                && let Some(node) = self.state.nodes.get(ino)
+                && !nodes.contains_key(&ino)
+                && let Some(node) = self.state.nodes.get(&ino)
             {
-                nodes.insert(*ino, Arc::new(node.settle(chance, tally)));
+                nodes.insert(ino, Arc::new(node.settle(chance, tally)));
             }
         }
         let state = State { nodes, names: Arc::new(names), next: self.state.next, now: self.state.now };

@@ -1,6 +1,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
+    ops::Bound,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -16,31 +19,69 @@ pub enum Entry {
     File(u64),
 }
 
+/// A whole path, as it was given. Compared as bytes: paths are many times slower, and a directory stands before what is
+/// in it either way.
+type Name = Arc<OsStr>;
+
+fn name(path: &Path) -> Name {
+    path.as_os_str().into()
+}
+
+/// Names, shared by every image of a disk.
+#[derive(Clone, Debug, Default)]
+pub struct Table(BTreeMap<Name, Entry>);
+
+impl Table {
+    pub fn get(&self, path: &Path) -> Option<Entry> {
+        self.0.get(path.as_os_str()).copied()
+    }
+
+    pub fn has(&self, path: &Path) -> bool {
+        self.0.contains_key(path.as_os_str())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&Path, Entry)> {
+        self.0.iter().map(|(name, entry)| (Path::new(name), *entry))
+    }
+
+    /// What stands for nothing, since a directory above it is not there, is dropped.
+    fn drop_orphans(&mut self) {
+        let mut dirs = BTreeSet::new();
+        self.0.retain(|name, entry| {
+            let there = Path::new(name).parent().is_none_or(|dir| dirs.contains(dir.as_os_str()));
+            if there && *entry == Entry::Directory {
+                dirs.insert(name.clone());
+            }
+            there
+        });
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Change {
-    Set(PathBuf, Entry),
-    Remove(PathBuf),
-    Rename(PathBuf, PathBuf, Entry),
+    Set(Name, Entry),
+    Remove(Name),
+    Rename(Name, Name, Entry),
 }
 
 impl Change {
     /// The directory whose sync makes it durable.
     fn dir(&self) -> Option<&Path> {
         match self {
-            Change::Set(path, _) | Change::Remove(path) | Change::Rename(_, path, _) => path.parent(),
+            Change::Set(path, _) | Change::Remove(path) | Change::Rename(_, path, _) => Path::new(path).parent(),
         }
     }
 
     /// The names that are other ones afterwards.
-    fn names(&self) -> impl Iterator<Item = &Path> {
+    fn names(&self) -> impl Iterator<Item = &Name> {
         let (first, second) = match self {
             Change::Set(path, _) | Change::Remove(path) => (path, None),
             Change::Rename(from, to, _) => (from, Some(to)),
         };
-        std::iter::once(first).chain(second).map(PathBuf::as_path)
+        std::iter::once(first).chain(second)
     }
 
-    fn apply(&self, names: &mut BTreeMap<PathBuf, Entry>) {
+    fn apply(&self, Table(names): &mut Table) {
         match self {
             Change::Set(path, entry) => _ = names.insert(path.clone(), *entry),
             Change::Remove(path) => _ = names.remove(path),
@@ -55,22 +96,22 @@ impl Change {
 /// All names of a disk: as programs see them, and as the platter has them.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
-    pub seen: BTreeMap<PathBuf, Entry>,
-    durable: BTreeMap<PathBuf, Entry>,
+    pub seen: Table,
+    durable: Table,
     unsynced: Vec<Change>,
 }
 
 impl Names {
     pub fn set(&mut self, path: &Path, entry: Entry) {
-        self.change(Change::Set(path.to_owned(), entry));
+        self.change(Change::Set(name(path), entry));
     }
 
     pub fn remove(&mut self, path: &Path) {
-        self.change(Change::Remove(path.to_owned()));
+        self.change(Change::Remove(name(path)));
     }
 
     pub fn rename(&mut self, from: &Path, to: &Path, entry: Entry) {
-        self.change(Change::Rename(from.to_owned(), to.to_owned(), entry));
+        self.change(Change::Rename(name(from), name(to), entry));
     }
 
     fn change(&mut self, change: Change) {
@@ -95,9 +136,17 @@ impl Names {
         self.unsynced.drain(..).for_each(|change| change.apply(durable));
     }
 
-    pub fn in_dir<'a>(&'a self, dir: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
-        let below = self.seen.range::<Path, _>((std::ops::Bound::Excluded(dir), std::ops::Bound::Unbounded));
-        below.map(|(path, _)| path).take_while(move |path| path.starts_with(dir)).filter(|p| p.parent() == Some(dir))
+    pub fn in_dir(&self, dir: &Path) -> Vec<PathBuf> {
+        let dir = dir.as_os_str();
+        let below = self.seen.0.range::<OsStr, _>((Bound::Excluded(dir), Bound::Unbounded));
+        let dir = dir.as_encoded_bytes();
+        // Beside those in a directory, names that go on after its own stand there: `runs.jsonl-1` after `runs`.
+        let below = below.map(|(name, _)| name).take_while(|name| name.as_encoded_bytes().starts_with(dir));
+        let inside = |name: &&Name| match &name.as_encoded_bytes()[dir.len()..] {
+            [b'/', rest @ ..] => !rest.contains(&b'/'),
+            _ => false,
+        };
+        below.filter(inside).map(PathBuf::from).collect()
     }
 
     pub fn is_durable(&self, path: &Path) -> bool {
@@ -110,7 +159,7 @@ impl Names {
         let mut names = self.durable.clone();
         let ordered = chance.one_in(2);
         let kept = chance.below(self.unsynced.len() as u64 + 1) as usize;
-        let mut lost: BTreeSet<&Path> = BTreeSet::new();
+        let mut lost: BTreeSet<&Name> = BTreeSet::new();
         for (nth, change) in self.unsynced.iter().enumerate() {
             let reached = if ordered { nth < kept } else { chance.one_in(2) };
             if reached && !change.names().any(|name| lost.contains(name)) {
@@ -120,10 +169,7 @@ impl Names {
                 lost.extend(change.names());
             }
         }
-        let there = |path: &Path| path.parent().is_none_or(|dir| names.get(dir) == Some(&Entry::Directory));
-        let orphans: Vec<PathBuf> =
-            names.keys().filter(|path| path.ancestors().any(|path| !there(path))).cloned().collect();
-        orphans.iter().for_each(|path| _ = names.remove(path));
+        names.drop_orphans();
         Names { seen: names.clone(), durable: names, unsynced: Vec::new() }
     }
 }

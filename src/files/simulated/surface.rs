@@ -43,7 +43,7 @@ impl Inner {
     }
 
     fn find(&self, path: &Path) -> io::Result<Entry> {
-        self.state.names.seen.get(path).copied().ok_or_else(|| missing(path))
+        self.state.names.seen.get(path).ok_or_else(|| missing(path))
     }
 
     fn node(&mut self, ino: u64) -> &mut Node {
@@ -54,7 +54,7 @@ impl Inner {
     }
 
     fn make(&mut self, path: &Path) -> io::Result<u64> {
-        if path.parent().is_none_or(|dir| self.state.names.seen.get(dir) != Some(&Entry::Directory)) {
+        if path.parent().is_none_or(|dir| self.state.names.seen.get(dir) != Some(Entry::Directory)) {
             return Err(missing(path));
         }
         let ino = self.state.next;
@@ -158,12 +158,12 @@ impl Disk for Simulated {
             return inner.note("list", dir, Err(broken()), false);
         }
         inner.find(dir)?;
-        Ok(inner.state.names.in_dir(dir).cloned().collect())
+        Ok(inner.state.names.in_dir(dir))
     }
 
     fn make_dirs(&self, dir: &Path) -> io::Result<()> {
         let mut inner = self.inner();
-        let mut new: Vec<&Path> = dir.ancestors().filter(|dir| !inner.state.names.seen.contains_key(*dir)).collect();
+        let mut new: Vec<&Path> = dir.ancestors().filter(|dir| !inner.state.names.seen.has(dir)).collect();
         while let Some(dir) = new.pop() {
             let made = inner.rename(|inner| {
                 Arc::make_mut(&mut inner.state.names).set(dir, Entry::Directory);
@@ -178,7 +178,7 @@ impl Disk for Simulated {
         let mut inner = self.inner();
         let linked = inner.rename(|inner| {
             let entry = inner.find(file)?;
-            if inner.state.names.seen.contains_key(name) {
+            if inner.state.names.seen.has(name) {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, "file exists"));
             }
             Arc::make_mut(&mut inner.state.names).set(name, entry);
@@ -202,7 +202,7 @@ impl Disk for Simulated {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut inner = self.inner();
-        if !inner.state.names.seen.contains_key(path) {
+        if !inner.state.names.seen.has(path) {
             return Err(missing(path));
         }
         let removed = inner.rename(|inner| {
