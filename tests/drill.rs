@@ -120,7 +120,7 @@ fn a_copy_that_cannot_be_synced_takes_the_place_of_nothing_and_is_told() {
     emptied.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(Kind::FailedSyncs) }));
     emptied.look();
     let error = emptied.follower.failed_sync().expect("a sync failed");
-    assert_eq!(error.to_string(), "input/output error");
+    assert_eq!(error.to_string(), "Input/output error (os error 5)");
     let inode = |path: &Path| emptied.files.about(path).expect("a file").id.inode();
     let history = &emptied.follower.generation(0).path;
     assert_eq!(inode(history), inode(&emptied.dir.join("runs.jsonl")), "{history:?}");

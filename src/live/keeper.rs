@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     path::PathBuf,
     sync::{
@@ -19,12 +19,14 @@ use crate::{
 
 /// What the keeper is told. Whatever stands on a round is sent after the round.
 pub enum ToKeeper {
-    /// Lines up to `end` are on the tape; these files hold them.
+    /// Lines up to `end` are on the tape; these files hold them, by id.
     Sealed {
         end: u64,
-        files: Vec<PathBuf>,
+        files: Vec<(Arc<str>, PathBuf)>,
         new_links: bool,
     },
+    /// What files hold, by id, lies here now.
+    Moved(Vec<(Arc<str>, PathBuf)>),
     /// Lines for one of our own files, in order.
     Lines {
         file: usize,
@@ -78,7 +80,7 @@ pub struct Keeper {
 #[derive(Default)]
 pub struct Waiting {
     sealed_to: u64,
-    files: BTreeSet<PathBuf>,
+    files: BTreeMap<Arc<str>, PathBuf>,
     new_links: bool,
     /// By file: how many lots, and their lines.
     lines: BTreeMap<usize, (u64, Vec<(Mark, String)>)>,
@@ -115,20 +117,19 @@ impl Keeper {
     }
 
     fn keep(&mut self, waiting: &mut Waiting) {
+        let mut gone = None;
         if waiting.sealed_to > self.status.durable.load(Ordering::Acquire) {
-            if let Err(error) = self.sync(waiting) {
-                return self.status.poison(&error);
-            }
+            gone = match self.sync(waiting) {
+                Ok(gone) => gone,
+                Err(error) => return self.status.poison(&error),
+            };
             // Elsewhere, of the same files.
             if self.status.is_poisoned() {
                 return;
             }
-            waiting.files.clear();
-            waiting.new_links = false;
-            // Nothing waits for it: without it the next start knows a little less.
-            let _ = self.mark.note(waiting.sealed_to);
-            self.status.durable.store(waiting.sealed_to, Ordering::Release);
-            self.status.moved();
+            if gone.is_none() {
+                self.durable(waiting);
+            }
         }
         let some = waiting.lines.values().any(|(_, lines)| !lines.is_empty());
         let written = self.write_lines(waiting);
@@ -142,19 +143,35 @@ impl Keeper {
             return self.status.poison(&error);
         }
         let written = written.and_then(|()| self.write_snapshots(waiting));
-        let trouble = written.err().map(|error| format!("cannot write below .runtape: {error}"));
+        let trouble = written.err().map(|error| format!("cannot write below .runtape: {error}")).or(gone);
         if let Some(trouble) = &trouble {
             tracing::warn!("{trouble}; it is tried again");
         }
         self.status.trouble(|troubles| troubles.store = trouble);
     }
 
-    fn sync(&self, waiting: &Waiting) -> io::Result<()> {
-        for path in &waiting.files {
+    fn durable(&mut self, waiting: &mut Waiting) {
+        waiting.files.clear();
+        waiting.new_links = false;
+        // Nothing waits for it: without it the next start knows a little less.
+        let _ = self.mark.note(waiting.sealed_to);
+        self.status.durable.store(waiting.sealed_to, Ordering::Release);
+        self.status.moved();
+    }
+
+    /// Says what is not there any more. It could not be linked, and was removed before it was synced: unless it is found
+    /// under another name, what was sealed of it is lost, and nothing may stand on it. The next start seals the rest again.
+    fn sync(&self, waiting: &Waiting) -> io::Result<Option<String>> {
+        for path in waiting.files.values() {
             match self.files.open(path, How::Read) {
                 Ok(file) => file.sync_data()?,
-                // Deleted, and it could not be linked: what was sealed of it is lost with it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    let path = path.display();
+                    return Ok(Some(format!(
+                        "{path} was removed before its lines were durable, and could not be linked: unless it comes back, \
+                         nothing more is acknowledged until runtape is started again"
+                    )));
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -163,7 +180,7 @@ impl Keeper {
                 self.files.sync_dir(dir)?;
             }
         }
-        self.tape.sync_data()
+        self.tape.sync_data().map(|()| None)
     }
 
     fn write_lines(&mut self, waiting: &mut Waiting) -> io::Result<()> {
@@ -229,6 +246,11 @@ impl Waiting {
                 self.sealed_to = self.sealed_to.max(end);
                 self.files.extend(files);
                 self.new_links |= new_links;
+            }
+            ToKeeper::Moved(files) => {
+                for (file, path) in files {
+                    self.files.entry(file).and_modify(|before| *before = path);
+                }
             }
             ToKeeper::Lines { file, mut lines } => {
                 let waiting = self.lines.entry(file).or_default();

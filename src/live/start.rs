@@ -30,7 +30,7 @@ use crate::{
     layout::Layout,
     replay::restore::{Restorer, Survey},
     store::{DurableMark, Lock, OwnLines, Snapshots},
-    streams::{Follower, watch::Watch},
+    streams::{Follower, Generation, watch::Watch},
     subject::SubjectSet,
     tape::{
         self, Journal, Torn, directory,
@@ -129,8 +129,9 @@ pub fn assemble(config: Config, watch: Watch) -> Result<Parts, StartError> {
     let (to_tailer, requests) = mpsc::channel();
     let keeper = keeper(&layout, &journal, own, &restorer, &status, keeper_inbox)?;
     // What lies on the tape from before is synced again before anything new stands on it.
-    let paths = follower.generations().iter().map(|generation| generation.path.clone()).collect();
-    let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files: paths, new_links: true });
+    let there = |generation: &&Generation| layout.files.about(&generation.path).is_ok();
+    let files = follower.generations().iter().filter(there).map(Generation::place).collect();
+    let _ = to_keeper.send(ToKeeper::Sealed { end: started.sealed_to, files, new_links: true });
     let shared = Shared { status, clock, keeper: to_keeper.clone(), tailer: to_tailer.clone(), restorer };
     let (handles, links, workers) = workers(slots, registry, &shared);
     let history = Box::new(history(&layout, &follower, &seam, started.rounds)?);

@@ -242,6 +242,10 @@ impl Tailer {
         if let Some(error) = self.follower.failed_sync() {
             self.status.poison(&error);
         }
+        let moved = self.follower.moved();
+        if !moved.is_empty() {
+            let _ = self.keeper.send(ToKeeper::Moved(moved));
+        }
         let Poll { pending, resets, problems } = match poll {
             Ok(poll) => poll,
             Err(error) => {
@@ -276,7 +280,7 @@ impl Tailer {
         };
         self.status.trouble(|troubles| troubles.tape = None);
         pending.iter().for_each(|range| self.follower.sealed(range));
-        let files = pending.iter().map(|range| self.follower.generation(range.generation).path.clone()).collect();
+        let files = pending.iter().map(|range| self.follower.generation(range.generation).place()).collect();
         let end = sealed.round.end();
         let _ = self.keeper.send(ToKeeper::Sealed { end, files, new_links: !sealed.round.files.is_empty() });
         let round = &sealed.round;

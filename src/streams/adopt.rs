@@ -8,9 +8,9 @@ use super::{
     follow::Follower,
     generation::State,
     links,
-    name::Compression,
+    name::{Age, Compression},
     poll::Poll,
-    scan::{Found, Inode, Problem},
+    scan::{FileId, Found, Inode, Problem},
     source,
 };
 
@@ -46,6 +46,7 @@ impl Follower {
         }
         let (original, file) = (old.path.clone(), old.file().clone());
         if !self.secure(&original, &copy.path) {
+            self.keep_unread(copy);
             return false;
         }
         let linked = self.link_copy(&file, copy);
@@ -59,8 +60,8 @@ impl Follower {
             }
             _ => return false,
         };
+        self.place(of, path);
         let old = &mut self.generations[of];
-        old.path = path;
         old.record.compression = copy.compression;
         old.state = State::Ended;
         let inode = old.inode();
@@ -106,11 +107,11 @@ impl Follower {
             let file = self.generations[of].file().clone();
             match self.link_copy(&file, &copy) {
                 Some(Ok(link)) => {
-                    self.generations[of].path = link;
+                    self.place(of, link);
                     self.unlinked.remove(&of);
                 }
                 Some(Err(error)) if error.kind() != io::ErrorKind::NotFound => {
-                    self.generations[of].path.clone_from(&copy.path);
+                    self.place(of, copy.path.clone());
                     let what = format!("holds history of {file} and cannot be hard-linked: {error}; leave it there");
                     poll.problems.push(Problem { path: copy.path, what });
                 }
@@ -127,6 +128,32 @@ impl Follower {
         Some(made)
     }
 
+    /// A file that cannot be read, or not be made durable, just now may be all that still holds some history. Whoever
+    /// removes it does not ask: a link of ours, to be found at the next start, keeps it until it was met.
+    pub(super) fn keep_unread(&mut self, copy: &Copy) {
+        let Some(links) = self.links.clone().filter(|links| copy.path.parent() != Some(links)) else { return };
+        if self.unread.contains_key(&copy.inode) {
+            return;
+        }
+        let id = self.next_file_id();
+        if links::make(&self.files, &links, &id, copy.compression, &copy.path, copy.inode).is_ok() {
+            self.relinked = true;
+            self.unread.insert(copy.inode, id);
+        }
+    }
+
+    /// Takes the link back of a file that was met, and of which no generation was made; unless nothing else keeps it.
+    pub(super) fn forget_unread(&mut self, file: &Found) {
+        let inode = file.id.inode();
+        if self.unlinked.values().any(|unlinked| *unlinked == inode) {
+            return;
+        }
+        if let (Some(links), Some(id)) = (self.links.as_deref(), self.unread.remove(&inode)) {
+            // Should it stay, it takes room, and is found to hold nothing new.
+            let _ = links::remove(&self.files, &links::path(links, &id, file.name.compression));
+        }
+    }
+
     /// Whoever made the copy need not have synced it, nor its name, and what was sealed is in no other file any more; and
     /// a power cut must not bring the lines back that the original had. In this order: until the copy is sure to be found,
     /// nothing is done for the original to be empty. False when it cannot be done.
@@ -135,6 +162,19 @@ impl Follower {
         let copied = self.sync_file(copy) == Some(true);
         let names = [&links, &self.dir.clone()].into_iter().all(|dir| self.synced(self.files.sync_dir(dir)));
         copied && names && self.sync_file(original) != Some(false)
+    }
+
+    /// A rotated file that nobody knew may be a copy of one that was emptied before it was ever met: a power cut must not
+    /// bring back what the copy has.
+    pub(super) fn settle_original(&mut self, copy: &Found) {
+        let original = self.dir.join(format!("{}.jsonl", copy.name.stream));
+        let met = |(id, _): (FileId, u64)| self.by_inode.contains_key(&id.inode());
+        if self.links.is_some()
+            && copy.name.age != Age::Live
+            && !source::identify(&self.files, &original).is_ok_and(met)
+        {
+            self.sync_file(&original);
+        }
     }
 
     /// None where there is no such file.
@@ -174,7 +214,7 @@ mod tests {
             Disk as _, Files, How,
             simulated::{Chance, Kind, Simulated, Tally, Trouble},
         },
-        streams::{Scope, copies::SealedExtent},
+        streams::{Scope, copies::SealedExtent, name, poll::ResetReason, scan},
     };
 
     const DIR: &str = "/events";
@@ -254,6 +294,46 @@ mod tests {
         bench.poll();
         bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl.1")).expect("the copy");
         assert!(bench.history() == bench.sealed);
+    }
+
+    #[test]
+    fn a_copy_that_could_not_be_read_or_synced_yet_outlives_its_removal() {
+        for kind in [Kind::FailedReads, Kind::FailedSyncs] {
+            let mut bench = Bench::new();
+            bench.write("runs.jsonl.1", &bench.sealed);
+            bench.empty("runs.jsonl");
+            let (dir, extents) = (Path::new(DIR), bench.extents());
+            let found = scan::look(
+                bench.follower.files(),
+                &dir.join("runs.jsonl.1"),
+                name::parse("runs.jsonl.1").expect("a name"),
+            );
+            let found = found.expect("a file").expect("it is there");
+            bench.follower.reset(0, ResetReason::Truncated, &mut Poll::default());
+            bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(kind) }));
+            bench.follower.meet(&found, &|_| Ok(extents.clone()), &mut Poll::default());
+            bench.disk.trouble(None);
+            bench.follower.files().remove(&found.path).expect("the copy");
+            assert!(bench.history() != bench.sealed, "{kind:?}");
+            bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+            assert!(bench.history() == bench.sealed, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_that_could_be_read_after_all_leaves_no_link_behind_but_its_own() {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl.1", &bench.sealed);
+        bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 2, only: Some(Kind::FailedReads) }));
+        for _ in 0..200 {
+            let extents = bench.extents();
+            let _ = bench.follower.poll(&Scope::All, &|_| Ok(extents.clone()));
+        }
+        bench.disk.trouble(None);
+        (0..70).for_each(|_| _ = bench.poll());
+        assert_eq!(bench.follower.generations().len(), 2);
+        let links = bench.follower.files().list(&Path::new(DIR).join("links")).expect("our folder");
+        assert_eq!(links.len(), 2, "{links:?}");
     }
 
     #[test]

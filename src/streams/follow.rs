@@ -44,6 +44,10 @@ pub struct Follower {
     pub(super) relinked: bool,
     /// Copies that were adopted and could not be linked yet: by generation, the inode of the copy.
     pub(super) unlinked: BTreeMap<usize, Inode>,
+    /// Links of files that could not be read, or be made durable, so far: by inode, under which id.
+    pub(super) unread: HashMap<Inode, Arc<str>>,
+    /// Files whose bytes lie elsewhere now, and nobody was told yet: by id, where.
+    pub(super) moved: Vec<(Arc<str>, PathBuf)>,
     /// A sync failed, and nobody was told yet.
     pub(super) failed_sync: Option<io::Error>,
     /// Names of streams, and how many there may be.
@@ -76,6 +80,8 @@ impl Follower {
             resets: Vec::new(),
             relinked: false,
             unlinked: BTreeMap::new(),
+            unread: HashMap::new(),
+            moved: Vec::new(),
             failed_sync: None,
             streams: HashSet::new(),
             streams_max: STREAMS_MAX,
@@ -187,6 +193,20 @@ impl Follower {
         self.failed_sync.take()
     }
 
+    /// Where the bytes of a generation lie from now on.
+    pub(super) fn place(&mut self, of: usize, path: PathBuf) {
+        let generation = &mut self.generations[of];
+        if generation.path != path {
+            generation.path.clone_from(&path);
+            self.moved.push((generation.file().clone(), path));
+        }
+    }
+
+    /// Files whose bytes lie elsewhere since this was last asked, by id: linked, renamed, or to be had from a copy only.
+    pub fn moved(&mut self) -> Vec<(Arc<str>, PathBuf)> {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Remembers that a pending range is on the tape.
     pub fn sealed(&mut self, pending: &Pending) {
         let generation = &mut self.generations[pending.generation];
@@ -237,8 +257,9 @@ impl Follower {
         if self.generations[index].path.parent() == Some(&self.dir) {
             // Not linked: read where it lies now, under whatever name.
             let record = self.generations[index].record.clone();
-            self.generations[index].path = self.link(&record, &file.path, poll);
-            self.relinked |= self.generations[index].path != file.path;
+            let path = self.link(&record, &file.path, poll);
+            self.relinked |= path != file.path;
+            self.place(index, path);
         }
         let generation = &mut self.generations[index];
         let changed = file.len != generation.len || file.modified != generation.modified;
@@ -295,7 +316,7 @@ impl Follower {
                 generation.dirty = true;
                 let problem = Problem { path: generation.path.clone(), what: error.to_string() };
                 if let (true, Some(file)) = (packed, file) {
-                    self.held.hold(file, Some(problem.what.clone()), None);
+                    self.held.hold_unread(file, &error);
                 }
                 poll.problems.push(problem);
                 return;

@@ -74,6 +74,11 @@ pub enum State {
 pub const MARKER_BYTES: usize = 1024;
 
 impl Generation {
+    /// Its id, and where its bytes lie.
+    pub fn place(&self) -> (Arc<str>, PathBuf) {
+        (self.record.file.clone(), self.path.clone())
+    }
+
     /// A file of which everything before `sealed` is known.
     pub fn new(files: &Files, record: GenerationRecord, path: PathBuf, sealed: u64, state: State) -> Generation {
         let mut generation = Generation {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, error::Error, io};
 
 use super::scan::{Found, Inode, Problem};
 
@@ -16,10 +16,16 @@ struct Held {
     why: Option<String>,
     /// The generation it holds a part of.
     part_of: Option<usize>,
+    /// How often in a row the disk would not give it, and the looks until it is asked again.
+    failed: u32,
+    rest: u32,
 }
 
 /// A file that keeps still for so many looks is not in the making any more.
 const STILL: u32 = 20;
+
+/// A file that the disk would not give is left alone for at most so many looks.
+const REST_MAX: u32 = 63;
 
 /// The files held back, by inode. A look at one costs nothing until it changes, and while it changes it is not read
 /// again and again from its start.
@@ -30,7 +36,18 @@ impl HeldFiles {
     /// Holds a file back after it was read in vain.
     pub fn hold(&mut self, file: &Found, why: Option<String>, part_of: Option<usize>) {
         let look = (file.len, file.modified);
-        self.0.insert(file.id.inode(), Held { tried: look, last: look, still: 0, why, part_of });
+        let held = Held { tried: look, last: look, still: 0, why, part_of, failed: 0, rest: 0 };
+        self.0.insert(file.id.inode(), held);
+    }
+
+    /// Holds a file back that could not be read. What is in it may be wrong until it changes; where the disk would not
+    /// give it, the next look may find it better, and the one after it: soon, then ever more rarely.
+    pub fn hold_unread(&mut self, file: &Found, error: &io::Error) {
+        let failed = self.0.get(&file.id.inode()).map_or(0, |held| held.failed) + 1;
+        self.hold(file, Some(error.to_string()), None);
+        if let Some(held) = self.0.get_mut(&file.id.inode()).filter(|_| is_of_the_system(error)) {
+            (held.failed, held.rest) = (failed, ((1 << (failed - 1).min(6)) - 1).min(REST_MAX));
+        }
     }
 
     /// Whether a file is to be left alone at this look; says why, where that is a problem.
@@ -39,8 +56,12 @@ impl HeldFiles {
         let look = (file.len, file.modified);
         held.still = if look == held.last { held.still.saturating_add(1) } else { 0 };
         held.last = look;
+        if held.failed > 0 && held.rest == 0 {
+            return false;
+        }
+        held.rest = held.rest.saturating_sub(1);
         let settled = held.still == 1 || file.len / 2 >= held.tried.0;
-        if look != held.tried && settled {
+        if look != held.tried && settled && held.failed == 0 {
             return false;
         }
         if let Some(why) = &held.why {
@@ -73,6 +94,19 @@ impl HeldFiles {
     }
 }
 
+/// Whether the system said it, be it beneath other words: what is in a file is not the reason.
+fn is_of_the_system(error: &io::Error) -> bool {
+    let mut next: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) if error.raw_os_error().is_some() => return true,
+            Some(error) => error.get_ref().map(|error| error as &(dyn Error + 'static)),
+            None => error.source(),
+        };
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,5 +128,22 @@ mod tests {
         assert_eq!(problems.len(), 4, "told at every look that leaves it alone");
         held.release((1, 2));
         assert!(!held.waits(&file(10), &mut problems));
+    }
+
+    #[test]
+    fn a_file_that_the_disk_would_not_give_is_read_again_unchanged_soon_and_then_ever_more_rarely() {
+        let (mut held, mut problems) = (HeldFiles::default(), Vec::new());
+        let disk = || io::Error::from_raw_os_error(5);
+        let mut rests = |error: &dyn Fn() -> io::Error| -> Vec<usize> {
+            let mut rest = |_| {
+                held.hold_unread(&file(10), &error());
+                (0..100).take_while(|_| held.waits(&file(10), &mut problems)).count()
+            };
+            (0..9).map(&mut rest).collect()
+        };
+        assert_eq!(rests(&disk), [0, 1, 3, 7, 15, 31, 63, 63, 63]);
+        assert_eq!(rests(&|| io::Error::other("broken packing")), [100; 9], "it must change first");
+        assert_eq!(rests(&|| io::Error::other(disk()))[..3], [0, 1, 3], "beneath other words");
+        assert!(!problems.is_empty());
     }
 }

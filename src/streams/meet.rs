@@ -41,6 +41,7 @@ impl Follower {
             Ok(Kin::Part { .. }) if still => self.begin(file, 0, State::Open, extents_of, poll),
             Ok(Kin::Part { of }) => {
                 if self.adopt(of, &Copy::of(file), false) {
+                    self.forget_unread(file);
                     self.held.hold(file, None, Some(of));
                 }
             }
@@ -60,8 +61,9 @@ impl Follower {
             // Renamed since it was seen: the next full look meets it under its new name.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
+                self.keep_unread(&Copy::of(file));
                 poll.problems.push(Problem { path: file.path.clone(), what: error.to_string() });
-                self.held.hold(file, Some(error.to_string()), None);
+                self.held.hold_unread(file, &error);
             }
         }
     }
@@ -103,8 +105,9 @@ impl Follower {
     /// Makes a generation of a file, to be read from `from` on.
     fn begin(&mut self, file: &Found, from: u64, state: State, extents_of: &ExtentsOf, poll: &mut Poll) {
         self.held.release(file.id.inode());
+        self.settle_original(file);
         let record = GenerationRecord {
-            file: self.next_file_id(),
+            file: self.unread.remove(&file.id.inode()).unwrap_or_else(|| self.next_file_id()),
             stream: Arc::from(file.name.stream.as_str()),
             name: file.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             id: file.id,

@@ -107,7 +107,7 @@ fn what_cannot_be_read_is_told_and_read_once_it_can() {
     turn(&mut steps);
     assert_eq!((head(&steps), steps.failed()), (0, None));
     let trouble = steps.status().troubles().tape.expect("it says so");
-    assert!(trouble.contains("cannot read /events: input/output error"), "{trouble}");
+    assert!(trouble.contains("cannot read /events: Input/output error"), "{trouble}");
     fail(&disk, None);
     turn(&mut steps);
     assert_eq!((durable(&steps), steps.status().troubles().tape), (2, None));

@@ -20,7 +20,7 @@ fn missing(path: &Path) -> io::Error {
 }
 
 fn broken() -> io::Error {
-    io::Error::other("input/output error")
+    io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error())
 }
 
 fn full() -> io::Error {
