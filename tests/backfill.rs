@@ -4,6 +4,8 @@
 mod odd;
 /// Broken off and typed again; how much memory it takes.
 mod resumed;
+/// Tables that a server keeps up.
+mod rollups;
 /// The state at each step, as a table and in a Prometheus.
 mod series;
 

@@ -72,6 +72,8 @@ mod reading;
 mod replay;
 /// A backup, made a directory again.
 mod restore;
+/// The table of runs, kept up by a server.
+mod rollups;
 /// A command as one recorded run.
 mod run;
 /// JSON Schemas of the lines.

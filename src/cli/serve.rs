@@ -11,6 +11,7 @@ use super::{
     Events, Found, Usage,
     desk::{Desk, Local, beacon},
     policy::file,
+    rollups::Rollups,
 };
 use crate::{
     clock::Clock,
@@ -36,6 +37,8 @@ pub struct Serve {
     /// Where to write who is quarantined, for code that reads such a file [default: .runtape/quarantine.json]
     #[arg(long, value_name = "FILE")]
     quarantine_file: Option<PathBuf>,
+    #[command(flatten)]
+    rollups: Rollups,
 }
 
 /// Where a server listens, and who may ask.
@@ -72,7 +75,7 @@ impl Listen {
                 reload(policy, control);
             }
         });
-        Ok(Options { address: self.listen, tokens, on_hangup: Some(on_hangup) })
+        Ok(Options { address: self.listen, tokens, on_hangup: Some(on_hangup), tables: None })
     }
 
     fn token_path(&self) -> Option<(PathBuf, bool)> {
@@ -106,6 +109,7 @@ impl Serve {
         if !(self.snapshot_every > 0.0 && self.snapshot_every <= 86_400.0) {
             return Err(Usage(format!("--snapshot-every {}: want 0 to 86400 seconds", self.snapshot_every)).into());
         }
+        let tables = self.rollups.tables(&self.events.layout())?;
         log();
         let cadence = Cadence { snapshot: Duration::from_secs_f64(self.snapshot_every), ..Cadence::default() };
         let layout = self.events.layout();
@@ -122,7 +126,7 @@ impl Serve {
             cadence,
             quarantine_file: self.quarantine_file.clone(),
         };
-        let server = Server::start(options, config)?;
+        let server = Server::start(Options { tables, ..options }, config)?;
         let lit = beacon::light(&layout, server.address());
         if let Err(error) = &lit {
             // Commands then need --server; the fleet needs the server more than that.

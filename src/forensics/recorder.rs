@@ -1,10 +1,12 @@
+use std::collections::BTreeSet;
+
 use foldhash::HashMap;
 use serde_json::Value;
 
 use super::{Held, Run, Runs, standings::Standings};
 use crate::{
     decision::Decision,
-    event::{Key, money},
+    event::{Key, money, time},
     fold::{Batch, Body, Emitted, Engine, Entry, Intake, batch},
     policy::RewardBasis,
     stats::Window,
@@ -34,6 +36,8 @@ pub struct Recorder {
     pub(super) strategies: PerSubject<Option<u32>>,
     /// Rewards by agent, as quarantine looks at them.
     pub(super) rewards: PerSubject<Window>,
+    /// Days, by their dates, on which runs began that got lines since somebody asked.
+    pub(super) changed: BTreeSet<Option<i64>>,
 }
 
 impl Recorder {
@@ -107,6 +111,11 @@ impl Recorder {
         decisions.for_each(|decision| self.hear(decision));
     }
 
+    /// The days, by their dates, on which runs began that got lines since the last call; none for runs of no known time.
+    pub fn take_changed(&mut self) -> BTreeSet<Option<i64>> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// What was recorded.
     pub fn finish(self) -> Runs {
         self.runs
@@ -166,6 +175,7 @@ impl Recorder {
         if self.runs.all[at].records == 0 {
             self.runs.all[at].earned = Some(self.runs.tally(agent, |tally| &mut tally.earned));
         }
+        self.note(at);
         let run = &mut self.runs.all[at];
         run.records += 1;
         run.pnl_bps = Some(run.pnl_bps.unwrap_or(0.0) + line.realized_pnl_bps);
@@ -195,7 +205,14 @@ impl Recorder {
         if let Some(strategy) = event.strategy {
             self.runs.all[at].strategy = Some(strategy);
         }
+        self.note(at);
         at
+    }
+
+    /// A run gets a line.
+    fn note(&mut self, at: usize) {
+        let day = self.runs.all[at].time.map(|time| time.div_euclid(time::DAY));
+        self.changed.insert(day);
     }
 
     fn held(&self, agent: u32, strategy: Option<u32>) -> Held {

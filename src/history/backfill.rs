@@ -15,7 +15,7 @@ use crate::{
     policy::InForce,
     replay::{Gap, Walk},
     store::atomic,
-    tape::Directory,
+    tape::{Directory, Until},
 };
 
 /// What to make of a history, and where.
@@ -98,7 +98,7 @@ pub fn backfill(directory: &Directory, plan: &Plan, progress: &mut dyn FnMut(u64
     }
     let (mut walk, mut filling) = start(directory, plan, task, progress)?;
     let went_on_from = Some(walk.intake.position()).filter(|position| *position > directory.first_position());
-    walk.with(plan.step, &mut filling)?;
+    walk.with((Until::End, plan.step), &mut filling)?;
     filling.end(&mut walk.engine)?;
     let report = report(&walk, &filling, went_on_from);
     if directory.head.is_none() {
@@ -119,7 +119,8 @@ fn start<'a>(
     progress: &'a mut dyn FnMut(u64),
 ) -> Result<(Walk<'a>, Filling<'a>), HistoryError> {
     let mut walk = Walk::begin(directory, REGISTRY)?;
-    let loaded = checkpoint::read(&plan.files, &plan.out, &task)?;
+    let kept = checkpoint::path(&plan.out);
+    let loaded = checkpoint::read(&plan.files, &kept, &task).map_err(|unusable| unusable.error(&kept, &plan.out))?;
     if loaded.is_none() && plan.files.about(&plan.out.join(RUNS)).is_ok() {
         let what = "there are tables, and no checkpoint of them".to_owned();
         return Err(HistoryError::Other { out: plan.out.clone(), what });

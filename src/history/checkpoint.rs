@@ -46,6 +46,9 @@ pub struct Mark {
     pub position: u64,
     pub round: u64,
     pub first: u64,
+    /// Digest of the round before, where that was looked at.
+    #[serde(default)]
+    pub prev: Option<String>,
     pub gaps: Vec<Gap>,
     pub runs: TableMark,
     pub series: Option<TableMark>,
@@ -82,6 +85,7 @@ impl Mark {
             position: moment.intake.position(),
             round: moment.round,
             first: moment.first,
+            prev: None,
             gaps: moment.gaps.to_vec(),
             runs,
             series: None,
@@ -96,11 +100,16 @@ impl Mark {
 ///
 /// # Errors
 /// It cannot be written; what was kept before stands.
-pub fn write(files: &Files, out: &Path, mark: &Mark, moment: &Moment, recorder: &Recorder) -> Result<(), HistoryError> {
-    let path = path(out);
+pub fn write(
+    files: &Files,
+    path: &Path,
+    mark: &Mark,
+    moment: &Moment,
+    recorder: &Recorder,
+) -> Result<(), HistoryError> {
     let beside = path.with_extension("part");
     let written = || -> io::Result<()> {
-        let dir = path.parent().unwrap_or(out);
+        let dir = path.parent().unwrap_or(path);
         files.make_dirs(dir)?;
         let mut writer = Writer::new(files.open(&beside, How::Anew)?);
         writer.record(&serde_json::to_vec(mark)?)?;
@@ -110,34 +119,55 @@ pub fn write(files: &Files, out: &Path, mark: &Mark, moment: &Moment, recorder: 
         }
         recorder.save(|record| writer.record(record))?;
         writer.finish()?;
-        files.rename(&beside, &path)?;
+        files.rename(&beside, path)?;
         files.sync_dir(dir)
     };
     written().map_err(|source| HistoryError::Write { path: beside.clone(), source })
 }
 
+/// Why what was kept cannot be gone on with.
+pub enum Unusable {
+    Unread(io::Error),
+    /// Another runtape wrote it.
+    Foreign,
+    Damaged,
+    /// It is of something else.
+    Differs(&'static str),
+}
+
+impl Unusable {
+    /// As an error of the backfill that lies in `out`.
+    pub fn error(self, path: &Path, out: &Path) -> HistoryError {
+        let what = match self {
+            Unusable::Unread(source) => return HistoryError::Read { path: path.to_owned(), source },
+            Unusable::Foreign => "it was begun by another runtape".to_owned(),
+            Unusable::Damaged => "its checkpoint is damaged".to_owned(),
+            Unusable::Differs(what) => format!("it is of {what}"),
+        };
+        HistoryError::Other { out: out.to_owned(), what }
+    }
+}
+
 /// What was kept, if there is anything.
 ///
 /// # Errors
-/// It is of another backfill, or of another runtape, or damaged.
-pub fn read(files: &Files, out: &Path, task: &Task) -> Result<Option<Loaded>, HistoryError> {
-    let path = path(out);
-    let file = match files.open(&path, How::Read) {
+/// It is of another task, or of another runtape, or damaged.
+pub fn read(files: &Files, path: &Path, task: &Task) -> Result<Option<Loaded>, Unusable> {
+    let file = match files.open(path, How::Read) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(HistoryError::Read { path, source }),
+        Err(source) => return Err(Unusable::Unread(source)),
     };
-    let other = |what: &str| HistoryError::Other { out: out.to_owned(), what: what.to_owned() };
-    let damaged = || other("its checkpoint is damaged");
+    let damaged = || Unusable::Damaged;
     let mut reader = Reader { inner: BufReader::new(Reading::new(file)), hasher: blake3::Hasher::new() };
     let mark = reader.record().ok_or_else(damaged)?;
     let mark: Mark = serde_json::from_slice(&mark).map_err(|_| damaged())?;
     let mut engine = Engine::new(REGISTRY);
     if mark.format != FORMAT || mark.consumers != consumers(&engine) {
-        return Err(other("it was begun by another runtape"));
+        return Err(Unusable::Foreign);
     }
     if let Some(what) = difference(&mark.task, task) {
-        return Err(other(&format!("it is of {what}")));
+        return Err(Unusable::Differs(what));
     }
     let intake = reader.record().and_then(|bytes| Intake::load(Default::default(), &bytes).ok()).ok_or_else(damaged)?;
     for slot in engine.slots_mut() {
@@ -147,7 +177,7 @@ pub fn read(files: &Files, out: &Path, task: &Task) -> Result<Option<Loaded>, Hi
     }
     let recorder = Recorder::load(|| reader.record()).ok_or_else(damaged)?;
     if !reader.is_whole() {
-        return Err(damaged());
+        return Err(Unusable::Damaged);
     }
     Ok(Some(Loaded { mark, engine, intake, recorder }))
 }

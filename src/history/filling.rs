@@ -93,9 +93,7 @@ impl<'a> Filling<'a> {
 
     /// Writes the oldest runs beyond so many.
     fn close(&mut self, keep: usize) -> Result<(), HistoryError> {
-        let Filling { recorder, runs: table, .. } = self;
-        recorder.close(keep, |runs, run| schema::row(runs, run, |fields| table.push(run.time, fields)))?;
-        Ok(())
+        close(&mut self.recorder, keep, &mut self.runs)
     }
 
     /// Behind the last line: what is still open is written.
@@ -145,10 +143,19 @@ impl<'a> Filling<'a> {
             mark.now = past.sampler.now();
             mark.of_fleet = past.sampler.of_fleet();
         }
-        checkpoint::write(&self.plan.files, &self.plan.out, &mark, moment, &self.recorder)?;
+        checkpoint::write(&self.plan.files, &checkpoint::path(&self.plan.out), &mark, moment, &self.recorder)?;
         self.kept = Kept { position: mark.position, took: since.elapsed(), since: Stopwatch::start() };
         Ok(())
     }
+}
+
+/// Lets go of the oldest runs beyond so many, into a table.
+///
+/// # Errors
+/// The table cannot be written.
+pub fn close(recorder: &mut Recorder, keep: usize, table: &mut Table) -> Result<(), HistoryError> {
+    recorder.close(keep, |runs, run| schema::row(runs, run, |fields| table.push(run.time, fields)))?;
+    Ok(())
 }
 
 impl Companion for Filling<'_> {

@@ -14,8 +14,12 @@ mod counted;
 mod filling;
 /// Series with timestamps, for a Prometheus.
 mod openmetrics;
+/// A Parquet file that is being written.
+mod part;
 /// Old logs from anywhere as one history.
 pub mod pile;
+/// The tables of a tape that grows, written anew again and again.
+pub mod rollups;
 /// The columns of the tables.
 pub mod schema;
 /// The state of everybody at the steps of a history.

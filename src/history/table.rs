@@ -1,40 +1,32 @@
 use std::{
-    collections::{BTreeMap, HashSet},
-    io::{self, Write},
+    collections::{BTreeMap, BTreeSet, HashSet},
+    io,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use parquet::{
-    basic::{Compression, LogicalType, Repetition, TimeUnit, Type as Physical, ZstdLevel},
-    data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type},
-    errors::ParquetError,
-    file::{
-        properties::WriterProperties,
-        writer::{SerializedFileWriter, SerializedRowGroupWriter},
-    },
-    schema::types::{Type, TypePtr},
-};
-
+use parquet::schema::types::TypePtr;
 use serde::{Deserialize, Serialize};
 
 use super::{
     HistoryError,
-    schema::{Column, Kind, Value},
+    part::{self, Part},
+    schema::{Column, Value},
 };
 use crate::{
     event::{Nanos, time},
     files::{File, Files, How},
 };
 
-/// Rows of a day that are written together.
-const GROUP_ROWS: usize = 32 << 10;
-
 /// Days that are written side by side: streams need not agree on when midnight is.
 const OPEN_DAYS: usize = 4;
 
 /// A day, by its date; what happened at no known time has none.
-type Day = Option<i64>;
+pub type Day = Option<i64>;
+
+/// The day of a moment.
+pub fn day(at: Option<Nanos>) -> Day {
+    at.map(|at| at.div_euclid(time::DAY))
+}
 
 /// A table on its way to `<root>/day=YYYY-MM-DD/part-NNNNNN.parquet`.
 pub struct Table {
@@ -48,6 +40,10 @@ pub struct Table {
     rows: u64,
     /// Parts that are finished, by their paths below the root.
     pub finished: Vec<String>,
+    /// Of other days nothing is written: their parts are as they were.
+    only: Option<BTreeSet<Day>>,
+    /// Parts that are whole and get their names together; without it, each gets its own at once.
+    unnamed: Option<Vec<String>>,
 }
 
 /// How far a table is, when nothing of it is open.
@@ -58,49 +54,23 @@ pub struct TableMark {
     finished: Vec<String>,
 }
 
-/// A file that is being written.
-struct Part {
-    /// Below the root, as it will be called.
-    name: String,
-    writer: SerializedFileWriter<Sink>,
-    buffers: Vec<Buffer>,
-    rows: usize,
-    /// When it was written to last, by the table's count of rows.
-    used: u64,
-}
-
-/// The file of a part.
-struct Sink(File);
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.append(bytes)?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Values of a column that wait for their row group; the levels say which rows have one.
-struct Buffer {
-    values: Values,
-    levels: Vec<i16>,
-}
-
-enum Values {
-    Int(Vec<i64>),
-    Float(Vec<f64>),
-    Bool(Vec<bool>),
-    Text(Vec<ByteArray>),
-}
-
 impl Table {
     /// A table below `root`.
     pub fn new(files: Files, root: PathBuf, columns: Vec<Column>) -> Table {
-        let schema = schema(&columns);
-        Table { files, root, columns, schema, open: BTreeMap::new(), next: 0, rows: 0, finished: Vec::new() }
+        let (schema, open, finished) = (part::schema(&columns), BTreeMap::new(), Vec::new());
+        Table { files, root, columns, schema, open, next: 0, rows: 0, finished, only: None, unnamed: None }
+    }
+
+    /// The same, whose parts wait for their names: what stands under them is as it was until [`Self::name`].
+    pub fn waiting(self) -> Table {
+        Table { unnamed: Some(Vec::new()), ..self }
+    }
+
+    /// The same table from here on, with nothing in it yet, as if it had gone on from a mark: with parts that wait for
+    /// their names, and of some days only where `only` says so.
+    pub fn behind(&self, only: Option<BTreeSet<Day>>) -> Table {
+        let (files, root, columns) = (self.files.clone(), self.root.clone(), self.columns.clone());
+        Table { only, next: self.next, rows: self.rows, ..Table::new(files, root, columns).waiting() }
     }
 
     /// Goes on from a mark: parts that were begun after it are removed.
@@ -109,15 +79,37 @@ impl Table {
     /// A part cannot be removed.
     pub fn resume(self, mark: TableMark) -> Result<Table, HistoryError> {
         let known: HashSet<PathBuf> = mark.finished.iter().map(|part| self.root.join(part)).collect();
-        let ours = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"));
+        self.remove(|part| !known.contains(part))?;
+        Ok(self.at(mark))
+    }
+
+    /// The same, where nothing is removed.
+    pub fn at(self, mark: TableMark) -> Table {
+        Table { next: mark.next, rows: mark.rows, finished: mark.finished, ..self }
+    }
+
+    /// Removes parts, whole or begun.
+    ///
+    /// # Errors
+    /// A part cannot be removed.
+    pub fn remove(&self, which: impl Fn(&Path) -> bool) -> Result<(), HistoryError> {
+        let ours = |path: &Path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"));
         for day in self.files.list(&self.root).unwrap_or_default() {
             for part in self.files.list(&day).unwrap_or_default() {
-                if ours(&part) && !known.contains(&part) {
+                if ours(&part) && which(&part) {
                     self.files.remove(&part).map_err(|source| HistoryError::Write { path: part, source })?;
                 }
             }
         }
-        Ok(Table { next: mark.next, rows: mark.rows, finished: mark.finished, ..self })
+        Ok(())
+    }
+
+    /// Removes what was begun and never got its name.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn remove_begun(&self) -> Result<(), HistoryError> {
+        self.remove(|part| part.extension().is_some_and(|extension| extension == "part"))
     }
 
     /// Finishes what is open; how far it is.
@@ -138,21 +130,15 @@ impl Table {
     /// # Errors
     /// A file cannot be written.
     pub fn push(&mut self, at: Option<Nanos>, fields: &[Value]) -> Result<(), HistoryError> {
-        let day = at.map(|at| at.div_euclid(time::DAY));
+        let day = day(at);
         if !self.open.contains_key(&day) {
             self.begin(day)?;
         }
         self.rows += 1;
         let Some(part) = self.open.get_mut(&day) else { return Ok(()) };
-        for (buffer, value) in part.buffers.iter_mut().zip(fields) {
-            buffer.push(*value);
-        }
-        (part.rows, part.used) = (part.rows + 1, self.rows);
-        if part.rows < GROUP_ROWS {
-            return Ok(());
-        }
-        let written = part.write_group();
-        written.map_err(|error| failed(&self.root.join(&part.name), error))
+        part.used = self.rows;
+        let written = part.push(fields);
+        written.map_err(|source| HistoryError::Write { path: beside(&self.root, &part.name), source })
     }
 
     /// Finishes what is open: from here on every row is on the disk, under its name.
@@ -177,130 +163,52 @@ impl Table {
         let name = format!("{}/part-{:06}.parquet", folder(day), self.next);
         self.next += 1;
         let path = beside(&self.root, &name);
-        let opened = make_dir(&self.files, &path).and_then(|()| self.files.open(&path, How::Anew));
-        let file = opened.map_err(|source| HistoryError::Write { path: path.clone(), source })?;
-        let level = ZstdLevel::try_new(3).map_err(|error| failed(&path, error))?;
-        let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
-            .set_created_by(format!("runtape {}", env!("CARGO_PKG_VERSION")))
-            .build();
-        let writer = SerializedFileWriter::new(Sink(file), self.schema.clone(), Arc::new(properties));
-        let writer = writer.map_err(|error| failed(&path, error))?;
-        let buffers = self.columns.iter().map(|column| Buffer::of(column.kind)).collect();
-        self.open.insert(day, Part { name, writer, buffers, rows: 0, used: self.rows });
+        let begun = self.file(day, &path).and_then(|file| Part::begin(name, file, &self.schema, &self.columns));
+        let part = begun.map_err(|source| HistoryError::Write { path, source })?;
+        self.open.insert(day, part);
         Ok(())
+    }
+
+    /// Where a part is written; none of one that stays as it was.
+    fn file(&self, day: Day, path: &Path) -> io::Result<Option<File>> {
+        if self.only.as_ref().is_some_and(|only| !only.contains(&day)) {
+            return Ok(None);
+        }
+        path.parent().map_or(Ok(()), |dir| self.files.make_dirs(dir))?;
+        self.files.open(path, How::Anew).map(Some)
     }
 
     /// Gives a part its footer and its name.
     fn end(&mut self, day: Day) -> Result<(), HistoryError> {
-        let Some(mut part) = self.open.remove(&day) else { return Ok(()) };
-        let (path, name) = (beside(&self.root, &part.name), self.root.join(&part.name));
-        part.write_group().map_err(|error| failed(&path, error))?;
-        let sink = part.writer.into_inner().map_err(|error| failed(&path, error))?;
-        let named = sink.0.sync_all().and_then(|()| self.files.rename(&path, &name));
+        let Some(part) = self.open.remove(&day) else { return Ok(()) };
+        let name = part.name.clone();
+        let written = part.end().map_err(|source| HistoryError::Write { path: beside(&self.root, &name), source })?;
+        match &mut self.unnamed {
+            _ if !written => {}
+            Some(unnamed) => unnamed.push(name.clone()),
+            None => self.give_name(&name)?,
+        }
+        self.finished.push(name);
+        Ok(())
+    }
+
+    /// Gives all parts that wait for it their names, in the place of what stood there.
+    ///
+    /// # Errors
+    /// A file cannot be renamed.
+    pub fn name(&mut self) -> Result<(), HistoryError> {
+        for part in self.unnamed.as_mut().map(std::mem::take).unwrap_or_default() {
+            self.give_name(&part)?;
+        }
+        Ok(())
+    }
+
+    fn give_name(&self, part: &str) -> Result<(), HistoryError> {
+        let name = self.root.join(part);
+        let named = self.files.rename(&beside(&self.root, part), &name);
         let synced = named.and_then(|()| name.parent().map_or(Ok(()), |dir| self.files.sync_dir(dir)));
-        synced.map_err(|source| HistoryError::Write { path: name, source })?;
-        self.finished.push(part.name);
-        Ok(())
+        synced.map_err(|source| HistoryError::Write { path: name, source })
     }
-}
-
-impl Part {
-    fn write_group(&mut self) -> Result<(), ParquetError> {
-        if self.rows == 0 {
-            return Ok(());
-        }
-        let mut group = self.writer.next_row_group()?;
-        for buffer in &mut self.buffers {
-            buffer.write(&mut group)?;
-        }
-        group.close()?;
-        self.rows = 0;
-        Ok(())
-    }
-}
-
-impl Buffer {
-    fn of(kind: Kind) -> Buffer {
-        let values = match kind {
-            Kind::Int | Kind::Time => Values::Int(Vec::new()),
-            Kind::Float => Values::Float(Vec::new()),
-            Kind::Bool => Values::Bool(Vec::new()),
-            Kind::Text => Values::Text(Vec::new()),
-        };
-        Buffer { values, levels: Vec::new() }
-    }
-
-    /// A value of another kind than the column's is none.
-    fn push(&mut self, value: Value) {
-        let there = match (&mut self.values, value) {
-            (Values::Int(list), Value::Int(x)) => {
-                list.push(x);
-                true
-            }
-            (Values::Float(list), Value::Float(x)) => {
-                list.push(x);
-                true
-            }
-            (Values::Bool(list), Value::Bool(x)) => {
-                list.push(x);
-                true
-            }
-            (Values::Text(list), Value::Text(x)) => {
-                list.push(ByteArray::from(x));
-                true
-            }
-            (_, value) => {
-                debug_assert!(value == Value::Null, "{value:?} is not of its column's kind");
-                false
-            }
-        };
-        self.levels.push(i16::from(there));
-    }
-
-    /// Writes the values as the next column of a row group, and forgets them.
-    fn write(&mut self, group: &mut SerializedRowGroupWriter<Sink>) -> Result<(), ParquetError> {
-        match &mut self.values {
-            Values::Int(list) => write_column::<Int64Type>(group, list, &self.levels)?,
-            Values::Float(list) => write_column::<DoubleType>(group, list, &self.levels)?,
-            Values::Bool(list) => write_column::<BoolType>(group, list, &self.levels)?,
-            Values::Text(list) => write_column::<ByteArrayType>(group, list, &self.levels)?,
-        }
-        self.levels.clear();
-        Ok(())
-    }
-}
-
-fn write_column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<Sink>,
-    values: &mut Vec<T::T>,
-    levels: &[i16],
-) -> Result<(), ParquetError> {
-    let Some(mut column) = group.next_column()? else {
-        return Err(ParquetError::General("a row has more fields than the schema".to_owned()));
-    };
-    column.typed::<T>().write_batch(values, Some(levels), None)?;
-    values.clear();
-    column.close()
-}
-
-fn schema(columns: &[Column]) -> TypePtr {
-    let field = |column: &Column| {
-        let (physical, logical) = match column.kind {
-            Kind::Int => (Physical::INT64, None),
-            Kind::Float => (Physical::DOUBLE, None),
-            Kind::Bool => (Physical::BOOLEAN, None),
-            Kind::Text => (Physical::BYTE_ARRAY, Some(LogicalType::String)),
-            Kind::Time => (Physical::INT64, Some(LogicalType::timestamp(true, TimeUnit::MICROS))),
-        };
-        let primitive = Type::primitive_type_builder(&column.name, physical)
-            .with_repetition(Repetition::OPTIONAL)
-            .with_logical_type(logical);
-        Arc::new(primitive.build().expect("a logical type that fits its physical one"))
-    };
-    let fields = columns.iter().map(field).collect();
-    let group = Type::group_type_builder("schema").with_fields(fields).build();
-    Arc::new(group.expect("a group of primitive fields"))
 }
 
 /// The folder of a day, as hive calls it.
@@ -314,20 +222,4 @@ fn folder(day: Day) -> String {
 /// Where a part is written until it is whole: readers of `*.parquet` never see half of one.
 fn beside(root: &Path, name: &str) -> PathBuf {
     root.join(format!("{name}.part"))
-}
-
-fn make_dir(files: &Files, path: &Path) -> io::Result<()> {
-    path.parent().map_or(Ok(()), |dir| files.make_dirs(dir))
-}
-
-/// What the disk said is kept, what the format says is put as an error of the disk.
-fn failed(path: &Path, error: ParquetError) -> HistoryError {
-    let source = match error {
-        ParquetError::External(inner) => match inner.downcast::<io::Error>() {
-            Ok(error) => *error,
-            Err(other) => io::Error::other(other.to_string()),
-        },
-        other => io::Error::other(other.to_string()),
-    };
-    HistoryError::Write { path: path.to_owned(), source }
 }

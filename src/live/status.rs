@@ -31,6 +31,7 @@ pub struct Status {
     tape_time: Mutex<Option<Nanos>>,
     policy: Mutex<Arc<InForce>>,
     stopping: AtomicBool,
+    rollups: Mutex<Option<Rollups>>,
     troubles: Mutex<Troubles>,
     listeners: Listeners,
 }
@@ -62,10 +63,23 @@ pub struct Troubles {
     pub controls: BTreeMap<PathBuf, String>,
     /// The policy that should be in force cannot be used.
     pub policy: Option<String>,
+    /// The tables beside the fold cannot be written just now, or lack something.
+    pub rollups: Option<String>,
     /// Files that cannot be followed.
     pub files: Vec<Problem>,
     pub resets: BTreeMap<ResetReason, u64>,
     pub last_reset: Option<(u64, Reset)>,
+}
+
+/// Tables that are written beside the fold.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Rollups {
+    /// They hold every line before it.
+    pub position: u64,
+    /// When they were last brought up to the tape, Unix nanoseconds.
+    pub last: Option<Nanos>,
+    /// How often they could not be.
+    pub failures: u64,
 }
 
 /// One consumer.
@@ -157,6 +171,7 @@ impl Status {
             tape_time: Mutex::default(),
             policy: Mutex::default(),
             stopping: AtomicBool::new(false),
+            rollups: Mutex::default(),
             troubles: Mutex::default(),
             listeners: Listeners::default(),
         }
@@ -201,6 +216,17 @@ impl Status {
     pub(super) fn set_now(&self, intake: &Intake) {
         *lock(&self.policy) = intake.policy().clone();
         *lock(&self.tape_time) = intake.tape_time();
+    }
+
+    /// How far the tables beside the fold are; none where nobody writes any.
+    pub fn rollups(&self) -> Option<Rollups> {
+        *lock(&self.rollups)
+    }
+
+    /// Takes down how far the tables beside the fold are, and what is wrong with them now.
+    pub fn note_rollups(&self, rollups: Rollups, problem: Option<String>) {
+        *lock(&self.rollups) = Some(rollups);
+        self.trouble(|troubles| troubles.rollups = problem);
     }
 
     /// A copy of what is wrong now.

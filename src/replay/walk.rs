@@ -135,13 +135,17 @@ impl<'a> Walk<'a> {
         self.go(until, None, &mut Sink(sink))
     }
 
-    /// Goes on to the end with a companion, who may call a halt. A batch ends before the line with which the tape time
+    /// Goes on to a moment with a companion, who may call a halt. A batch ends before the line with which the tape time
     /// enters another `step`, in nanoseconds.
     ///
     /// # Errors
-    /// The tape itself cannot be read, or nobody waits any more.
-    pub fn with(&mut self, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {
-        self.go(Until::End, step, companion)
+    /// The tape itself cannot be read, the moment was pruned, or nobody waits any more.
+    pub fn with(
+        &mut self,
+        (until, step): (Until, Option<Nanos>),
+        companion: &mut dyn Companion,
+    ) -> Result<(), ReplayError> {
+        self.go(until, step, companion)
     }
 
     fn go(&mut self, until: Until, step: Option<Nanos>, companion: &mut dyn Companion) -> Result<(), ReplayError> {

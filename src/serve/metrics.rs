@@ -143,10 +143,21 @@ fn own(status: &Status, intake: Option<&IntakeLook>, looks: &[Arc<Look>], now: N
         ("tape", troubles.tape.is_some()),
         ("store", troubles.store.is_some()),
         ("tailer", troubles.tailer.is_some()),
+        ("rollups", troubles.rollups.is_some()),
     ];
     own.family("failing", Gauge, "Whether a part of the recorder fails now: 1 or 0.");
     for (part, fails) in failing {
         own.value(&[("part", part)], f64::from(u8::from(fails)));
+    }
+    if let Some(rollups) = status.rollups() {
+        own.family("rollups_position", Gauge, "Lines before this position are in the tables that are written beside.")
+            .value(&[], rollups.position as f64);
+        own.family("rollups_failures_total", Counter, "How often these tables could not be brought up to the tape.")
+            .value(&[], rollups.failures as f64);
+        if let Some(last) = rollups.last {
+            own.family("rollups_last_success_timestamp_seconds", Gauge, "When they last were, Unix seconds.")
+                .value(&[], time::unix_seconds(last));
+        }
     }
     own.family("build_info", Gauge, "Version of the program, always 1.")
         .value(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);

@@ -12,6 +12,8 @@ mod metrics;
 mod pages;
 /// What the system gives the process.
 mod process;
+/// Tables that are written beside the fold.
+mod rollups;
 /// Bounds of what is done at once, and how far all limits are used.
 mod room;
 /// Which path answers what.
@@ -35,6 +37,7 @@ use tokio::{
 
 pub use api::bodies;
 pub use guard::Access;
+pub use rollups::Tables;
 pub use tokens::{Tokens, TokensError};
 
 use crate::{
@@ -113,6 +116,7 @@ pub struct Options {
     pub tokens: Option<Tokens>,
     /// Without it SIGHUP ends the process, as is usual.
     pub on_hangup: Option<OnHangup>,
+    pub tables: Option<Tables>,
 }
 
 /// A server that holds its address and its directory but answers nobody yet.
@@ -122,6 +126,7 @@ pub struct Server {
     signals: Signals,
     app: routes::Parts,
     on_hangup: Option<OnHangup>,
+    tables: Option<Tables>,
 }
 
 impl Server {
@@ -130,7 +135,7 @@ impl Server {
     /// # Errors
     /// The address or the directory cannot be had.
     pub fn start(options: Options, config: Config) -> Result<Server, ServeError> {
-        let Options { address, tokens, on_hangup } = options;
+        let Options { address, tokens, on_hangup, tables } = options;
         if !address.ip().is_loopback() && tokens.is_none() {
             return Err(ServeError::NeedsToken(address));
         }
@@ -148,7 +153,7 @@ impl Server {
         let live = Arc::new(Live::start(config)?);
         let access = Arc::new(Access::new(local, tokens));
         let app = routes::Parts { live, access, clock, layout, registry };
-        Ok(Server { listener, runtime, signals, app, on_hangup })
+        Ok(Server { listener, runtime, signals, app, on_hangup, tables })
     }
 
     /// Where it listens.
@@ -166,8 +171,10 @@ impl Server {
     /// # Errors
     /// No threads for it.
     pub fn run(self) -> Result<(), ServeError> {
-        let Server { listener, runtime, mut signals, app, on_hangup } = self;
+        let Server { listener, runtime, mut signals, app, on_hangup, tables } = self;
         let live = app.live.clone();
+        let start = |tables| rollups::Running::start(tables, live.status().clone(), app.clock.clone());
+        let tables = tables.map(start).transpose().map_err(ServeError::Runtime)?;
         let app = routes::App::new(app);
         if let (Some(hangup), Some(call)) = (signals.hangup.take(), on_hangup) {
             let control = Control { access: app.access.clone(), live: Arc::downgrade(&live) };
@@ -184,6 +191,9 @@ impl Server {
                 io::Result::Ok(())
             })
             .map_err(ServeError::Runtime)?;
+        if let Some(tables) = tables {
+            tables.stop();
+        }
         drop((app, runtime));
         if let Some(live) = Arc::into_inner(live) {
             live.stop();

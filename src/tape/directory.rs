@@ -69,6 +69,16 @@ pub struct Directory {
     pub head: Option<String>,
     pub resets: Vec<Reset>,
     pub problems: Vec<Problem>,
+    /// Of one that grows with its tape.
+    growing: Option<Growing>,
+}
+
+/// What it takes to go on where a tape was read to.
+struct Growing {
+    known: Known,
+    /// The places between which the last growth lies.
+    since: Seam,
+    end: Seam,
 }
 
 impl Directory {
@@ -114,7 +124,52 @@ impl Directory {
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
         let at = if head.is_some() { now } else { None };
         let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents, faults: None };
-        Ok(Directory { horizon, layout, follower, tail, rounds, sealed_to, head, resets, problems })
+        Ok(Directory { horizon, layout, follower, tail, rounds, sealed_to, head, resets, problems, growing: None })
+    }
+
+    /// The sealed rounds before `round` and nothing past them, to be grown by [`Self::grow`]. That the bytes are those
+    /// that were sealed is taken on trust: whoever reads a round holds it against its digest.
+    ///
+    /// # Errors
+    /// No directory, or a tape that is damaged.
+    pub fn sealed(layout: Layout, round: u64) -> Result<Directory, OpenError> {
+        check_dir(&layout)?;
+        let mut tape = Rounds::open(&layout.files, &layout.tape())?;
+        let horizon = tape.horizon().cloned();
+        let mut known = Known::of(horizon.as_deref());
+        while tape.seam().next_round < round
+            && let Some(read) = tape.next()
+        {
+            known.add(&read?);
+        }
+        let end = tape.seam();
+        let growing = Some(Growing { known, since: end.clone(), end });
+        let mut directory = Directory { horizon, growing, ..Directory::of_files(layout, Vec::new()) };
+        directory.grow(0, 0)?;
+        Ok(directory)
+    }
+
+    /// Takes in what was sealed since, as far as it ends before `until`, and not much more than so many lines; whether
+    /// there was anything.
+    ///
+    /// # Errors
+    /// The tape is damaged.
+    pub fn grow(&mut self, until: u64, lines: u64) -> Result<bool, OpenError> {
+        let Directory { layout, growing: Some(Growing { known, since, end }), .. } = self else { return Ok(false) };
+        *since = end.clone();
+        let mut tape = Rounds::open_at(&layout.files, &layout.tape(), end)?;
+        let most = end.next_position.saturating_add(lines);
+        while end.next_position < most
+            && let Some(round) = tape.next().transpose()?
+            && round.end() <= until
+        {
+            known.add(&round);
+            *end = tape.seam();
+        }
+        self.follower = follower(layout, known);
+        (self.rounds, self.sealed_to) = (end.next_round, end.next_position);
+        self.head = (self.rounds > 0).then(|| end.prev.clone());
+        Ok(since != end)
     }
 
     /// Files from anywhere as one virtual round without a tape. What of them cannot be read is told to the [`Faults`], and
@@ -124,7 +179,8 @@ impl Directory {
         let tail = RoundSource { files: layout.files.clone(), round: None, at: None, count: None, extents, faults };
         let follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, Vec::new());
         let (resets, problems) = (Vec::new(), Vec::new());
-        Directory { layout, follower, tail, horizon: None, rounds: 0, sealed_to: 0, head: None, resets, problems }
+        let (horizon, head, growing) = (None, None, None);
+        Directory { layout, follower, tail, horizon, rounds: 0, sealed_to: 0, head, resets, problems, growing }
     }
 
     /// What could not be read of the virtual round since the last call.
@@ -167,9 +223,13 @@ impl Directory {
     /// # Errors
     /// The tape cannot be opened again.
     pub fn rounds(&self, from: u64) -> Result<impl Iterator<Item = Result<RoundSource, TapeError>> + '_, TapeError> {
-        let sealed = Rounds::open(&self.layout.files, &self.layout.tape())?
-            .take((self.rounds - self.first_round()) as usize)
-            .skip(from.saturating_sub(self.first_round()) as usize)
+        let (files, tape) = (&self.layout.files, self.layout.tape());
+        let near = self.growing.as_ref().map(|growing| &growing.since).filter(|seam| seam.next_round <= from);
+        let read = near.map_or_else(|| Rounds::open(files, &tape), |seam| Rounds::open_at(files, &tape, seam))?;
+        let first = near.map_or(self.first_round(), |seam| seam.next_round);
+        let sealed = read
+            .take((self.rounds - first) as usize)
+            .skip(from.saturating_sub(first) as usize)
             .map(|round| round.map(|round| self.source(&round)));
         let RoundSource { files, extents, faults, .. } = &self.tail;
         let (files, extents, faults) = (files.clone(), extents.clone(), faults.clone());
@@ -197,6 +257,14 @@ impl Directory {
     pub fn source(&self, round: &Round) -> RoundSource {
         source(&self.follower, round)
     }
+}
+
+/// A follower that is only asked where the files of a tape are.
+pub fn follower(layout: &Layout, known: &Known) -> Follower {
+    let mut follower = Follower::new(layout.files.clone(), layout.dir.clone(), None, known.clone().trusted(layout));
+    // What cannot be found is reported when it is read.
+    let _ = follower.recover(&|file| known::extents_of(layout, file));
+    follower
 }
 
 /// A sealed round with where a follower finds its bytes.

@@ -109,6 +109,10 @@ fn served(url: &str, status: &Value) -> Finding {
             "`runtape status` says what is first",
         );
     }
+    if let Some(problem) = status["problems"][0].as_str() {
+        let what = format!("{url} serves it, but {}", human::visible(problem));
+        return Finding::warn("server", what, "`runtape status` lists what is wrong; the server's log says more");
+    }
     Finding::ok("server", format!("{url} serves it, and is ready"))
 }
 

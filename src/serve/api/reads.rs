@@ -41,8 +41,8 @@ fn status_of(app: &App) -> Value {
     let not_ready = status.not_ready(now);
     let ready = not_ready.is_empty();
     let files = troubles.files.iter().map(|file| format!("cannot follow {}: {}", file.path.display(), file.what));
-    let problems: Vec<String> =
-        not_ready.into_iter().chain(troubles.store).chain(troubles.policy).chain(files).collect();
+    let beside = [troubles.store, troubles.policy, troubles.rollups];
+    let problems: Vec<String> = not_ready.into_iter().chain(beside.into_iter().flatten()).chain(files).collect();
     let consumers: Vec<Value> = status
         .consumers
         .iter()
