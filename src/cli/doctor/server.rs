@@ -160,7 +160,10 @@ mod tests {
         let status =
             |version: &str, ready: bool| json!({ "version": version, "ready": ready, "problems": ["a\u{7}b"] });
         let ours = env!("CARGO_PKG_VERSION");
-        assert_eq!(first(served("http://x", &status(ours, true))), "ok   server      http://x serves it, and is ready");
+        let fine = json!({ "version": ours, "ready": true, "problems": [] });
+        assert_eq!(first(served("http://x", &fine)), "ok   server      http://x serves it, and is ready");
+        let but = "warn server      http://x serves it, but a\\u{7}b";
+        assert_eq!(first(served("http://x", &status(ours, true))), but);
         assert_eq!(first(served("http://x", &status(ours, false))), "FAIL server      http://x is not ready: a\\u{7}b");
         assert!(
             first(served("http://x", &status("0.0.0", true)))
