@@ -43,7 +43,7 @@ fn fold(c: &mut Criterion) {
     let mut intake = Intake::new(Arc::default());
     let mut batch = intake.begin();
     for line in &lines {
-        intake.line(&event::decode(line, LINE_BYTES_MAX), &place, None, &mut batch);
+        intake.line(event::decode(line, LINE_BYTES_MAX).as_ref(), &place, None, &mut batch);
     }
     let mut group = c.benchmark_group("fold");
     group.throughput(Throughput::Elements(LINES as u64));

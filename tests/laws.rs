@@ -227,7 +227,7 @@ proptest! {
             let place = Place { stream: "control".into(), file: "file of control".into(), offset };
             offset += line.len() as u64;
             if !text.iter().all(u8::is_ascii_whitespace) {
-                intake.line(&event::decode(text, 1 << 20), &place, None, &mut batch);
+                intake.line(event::decode(text, 1 << 20).as_ref(), &place, None, &mut batch);
             }
             room -= 1;
             if room == 0 {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Events, Found, Output, reading, suggest};
 use crate::{
     clock::Clock,
-    event::{Kind, Line, Malformed, Stamp, time},
+    event::{Decoded, Kind, Stamp, time},
     fold::Place,
     policy::Limits,
     render::human,
@@ -138,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The line as it is printed, if it is one that was asked for.
-    fn shown(&mut self, position: u64, line: &Result<Line, Malformed>, place: &Place, raw: RawLine) -> Option<String> {
+    fn shown(&mut self, position: u64, line: Decoded, place: &Place, raw: RawLine) -> Option<String> {
         let run = line.as_ref().ok().and_then(|line| line.run_id.as_deref());
         let named = line.as_ref().ok().and_then(|line| line.agent.as_deref());
         if let (Some(run), Some(agent), true) = (run, named, self.filter.agent.is_some()) {

@@ -1,10 +1,12 @@
 //! What was done in all, per agent and strategy: runs, failures, tokens, cost, last values, histograms with the run that
 //! last moved each bucket.
 
-use std::sync::Arc;
+/// Exemplars.
+mod mark;
 
 use serde::{Deserialize, Serialize};
 
+use self::mark::Mark;
 use crate::{
     event::{Nanos, money, time},
     fold::{At, Body, Consumer, Decisions, Event, batch::Run},
@@ -12,7 +14,7 @@ use crate::{
     stats::{Bounds, Histogram},
     subject::{PerSubject, Subject},
     view::{
-        Bucket, Exemplar, Family, Load,
+        Bucket, Family, Load,
         MetricType::{self, Counter, Gauge},
         Point, Row, Samples,
     },
@@ -71,14 +73,6 @@ struct ErrorType {
     name: Box<str>,
     count: u64,
     last: Mark,
-}
-
-/// The run that last moved a number. Its buffer is reused from run to run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Mark {
-    run_id: String,
-    value: f64,
-    time: Option<Nanos>,
 }
 
 /// A histogram with a mark per bucket, the last one for values beyond all bounds; made at its first observation.
@@ -224,23 +218,6 @@ impl ErrorType {
     fn hit(&mut self, run_id: &str, time: Option<Nanos>) {
         self.count += 1;
         self.last.set(run_id, 1.0, time);
-    }
-}
-
-impl Mark {
-    fn set(&mut self, run_id: &str, value: f64, time: Option<Nanos>) {
-        self.run_id.clear();
-        self.run_id.push_str(run_id);
-        self.value = value;
-        self.time = time;
-    }
-
-    fn exemplar(&self) -> Option<Exemplar> {
-        if self.run_id.is_empty() {
-            return None;
-        }
-        let timestamp = self.time.map(time::unix_seconds);
-        Some(Exemplar { run_id: Arc::from(self.run_id.as_str()), value: self.value, timestamp })
     }
 }
 

@@ -28,7 +28,7 @@ fn folded(policy: &str, lines: &[String]) -> (Engine, Vec<Emitted>) {
     let place = Place { stream: "control".into(), file: "f1".into(), offset: 0 };
     let mut batch = intake.begin();
     for line in lines {
-        intake.line(&event::decode(line.as_bytes(), 1 << 20), &place, None, &mut batch);
+        intake.line(event::decode(line.as_bytes(), 1 << 20).as_ref(), &place, None, &mut batch);
     }
     let mut engine = Engine::new(REGISTRY);
     let decisions = engine.step(&batch);

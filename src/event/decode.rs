@@ -15,10 +15,26 @@ pub use reference::DEPTH_MAX;
 /// unusual about a line, and every fault, is left to the reference.
 pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
     let mut line = Line::default();
-    if fast::decode(bytes, line_bytes_max, &mut line).is_some() {
-        return Ok(line);
+    Decoder::default().decode(bytes, line_bytes_max, &mut line).map(|()| line)
+}
+
+/// Decodes lines one after another, the sooner the more alike they are. What it says of a line depends on the line alone.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    habits: fast::Habits,
+}
+
+impl Decoder {
+    /// As [`decode`], into a line that is empty before.
+    ///
+    /// # Errors
+    /// The line is malformed; what was put into `line` is of no use.
+    pub fn decode<'a>(&mut self, bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -> Result<(), Malformed> {
+        if fast::decode(bytes, line_bytes_max, &mut self.habits, line).is_none() {
+            *line = reference::decode(bytes, line_bytes_max)?;
+        }
+        Ok(())
     }
-    reference::decode(bytes, line_bytes_max)
 }
 
 /// Both decoders on lines made to part them.

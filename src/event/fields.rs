@@ -223,13 +223,14 @@ pub fn lookup(key: &[u8]) -> Option<Id> {
     same(field.name.as_bytes(), key).then_some(field.id)
 }
 
-/// Whether two keys are equal. Short ones are compared by their first and last bytes, which overlap or meet.
+/// Whether two keys are equal. They are compared by their first and last bytes, which overlap or meet.
 #[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
     match a.len() {
+        17..=32 => a.first_chunk::<16>() == b.first_chunk() && a.last_chunk::<16>() == b.last_chunk(),
         8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
         4..8 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
         _ => a == b,

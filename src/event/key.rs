@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// BLAKE3 under a domain prefix, cut to 128 bits with the two variant bits set to 11, which no UUID of RFC 9562 has;
 /// a UUID that does have them is hashed as well. So a hash and a UUID are never equal, even if someone computes a
 /// UUID to match, and two hashes are equal with odds of 2^-126.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u128);
 
 const NAME_DOMAIN: &[u8] = b"runtape key 1: name\0";

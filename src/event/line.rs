@@ -130,6 +130,17 @@ pub struct Malformed {
     pub detail: String,
 }
 
+/// A line, or why it is none.
+pub type Decoded<'a, 'l> = Result<&'a Line<'l>, &'a Malformed>;
+
+impl Malformed {
+    /// Of a line that was skipped for its length.
+    pub fn oversize(length: u64, line_bytes_max: usize) -> Malformed {
+        let detail = format!("the line is {length} bytes long; want at most {line_bytes_max}");
+        Malformed { reason: Reason::Oversize, detail }
+    }
+}
+
 /// The reasons a line is malformed; each line is counted under exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {

@@ -36,8 +36,8 @@ pub mod upcast;
 mod visit;
 
 pub use action::Action;
-pub use decode::decode;
+pub use decode::{Decoder, decode};
 pub use key::Key;
 pub use kind::Kind;
-pub use line::{Direction, Line, Malformed, Reason};
+pub use line::{Decoded, Direction, Line, Malformed, Reason};
 pub use time::{Nanos, Stamp};

@@ -83,14 +83,12 @@ impl Engine {
         said.all()
     }
 
-    /// Its consumers in so many groups of about the same number, at most one each, in list order.
-    pub fn into_groups(self, groups: usize) -> Vec<Group> {
-        let (mut left, mut slots) = (groups.clamp(1, self.slots.len().max(1)), self.slots.into_iter());
-        let mut list = Vec::with_capacity(left);
-        while left > 0 {
-            let share = slots.len().div_ceil(left);
-            list.push(slots.by_ref().take(share).collect());
-            left -= 1;
+    /// Its consumers in groups of these sizes, in list order; what is over makes one more.
+    pub fn into_groups(self, sizes: &[usize]) -> Vec<Group> {
+        let mut slots = self.slots.into_iter();
+        let mut list: Vec<Group> = sizes.iter().map(|size| slots.by_ref().take(*size).collect()).collect();
+        if slots.len() > 0 {
+            list.push(slots.collect());
         }
         list
     }

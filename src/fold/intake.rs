@@ -18,7 +18,7 @@ use super::{
     lines::{Lines, Oddity, Outcome},
 };
 use crate::{
-    event::{Key, Kind, Line, Malformed, Nanos, Reason, Stamp},
+    event::{Decoded, Key, Kind, Line, Malformed, Nanos, Reason, Stamp},
     policy::{InForce, Policy, PolicyError},
     subject::Subjects,
     view::Load,
@@ -202,7 +202,7 @@ impl Intake {
 
     /// Takes in the next line of the tape. `sealed_at` is the sealing time of its round, absent for streams without a
     /// tape, where nothing is skewed.
-    pub fn line(&mut self, line: &Result<Line, Malformed>, place: &Place, sealed_at: Option<Nanos>, batch: &mut Batch) {
+    pub fn line(&mut self, line: Decoded, place: &Place, sealed_at: Option<Nanos>, batch: &mut Batch) {
         let position = self.state.position;
         self.state.position += 1;
         batch.next = self.state.position;
@@ -217,7 +217,7 @@ impl Intake {
     /// What becomes of a line.
     fn fold(
         &mut self,
-        line: &Result<Line, Malformed>,
+        line: Decoded,
         place: &Place,
         sealed_at: Option<Nanos>,
         position: u64,

@@ -21,7 +21,7 @@ fn check(policy: &str, stream: &str, lines: &[&str], want: &str) {
     let mut batch = intake.begin();
     let sealed_at = event::time::parse_text("2026-03-01T12:00:00Z");
     for line in lines {
-        intake.line(&event::decode(line.as_bytes(), 1 << 20), &place, sealed_at, &mut batch);
+        intake.line(event::decode(line.as_bytes(), 1 << 20).as_ref(), &place, sealed_at, &mut batch);
     }
     let subjects = intake.subjects();
     let mut got: Vec<String> = Vec::new();
@@ -148,7 +148,7 @@ fn a_line_dated_ahead_does_not_begin_the_next_day() {
     let mut batch = intake.begin();
     for ts in ["2026-03-01T23:00:00Z", "2026-03-02T00:10:00Z", "2026-03-01T23:05:00Z"] {
         let line = format!(r#"{{"agent":"a","reward":1,"ts":"{ts}"}}"#);
-        intake.line(&event::decode(line.as_bytes(), 1 << 20), &place, sealed_at, &mut batch);
+        intake.line(event::decode(line.as_bytes(), 1 << 20).as_ref(), &place, sealed_at, &mut batch);
     }
     let times = |of: fn(&crate::fold::Entry) -> Option<event::Nanos>| -> Vec<String> {
         batch.entries.iter().filter_map(of).map(event::time::format).collect()

@@ -20,7 +20,7 @@ fn record<'a>(lines: impl Iterator<Item = (&'a str, Vec<u8>)>) -> Runs {
     let mut batch = intake.begin();
     for (stream, line) in lines {
         let place = Place { stream: stream.into(), file: "f".into(), offset: 0 };
-        intake.line(&decode(&line, 1 << 20), &place, None, &mut batch);
+        intake.line(decode(&line, 1 << 20).as_ref(), &place, None, &mut batch);
         if batch.next - batch.first >= 500 {
             let full = std::mem::replace(&mut batch, intake.begin());
             recorder.step(&full, &engine.step(&full));
@@ -93,7 +93,7 @@ fn what_held_an_agent_back_is_what_its_verdict_says() {
         let mut batch = intake.begin();
         let mut take = |stream: &str, line: &[u8]| {
             let place = Place { stream: stream.into(), file: "f".into(), offset: 0 };
-            intake.line(&decode(line, 1 << 20), &place, None, &mut batch);
+            intake.line(decode(line, 1 << 20).as_ref(), &place, None, &mut batch);
         };
         for _ in 0..250 {
             let line = fleet.next_line();

@@ -23,9 +23,9 @@ struct Work {
     said: Said,
 }
 
-/// Folds a directory in a chain of threads: the first reads, decodes and takes in, each further one holds a group of
-/// consumers, and the caller's is the last. A batch goes from thread to thread in tape order, so every consumer sees and
-/// hears what it would in one thread. Returns where all stand at the end.
+/// Folds a directory in a chain of threads: the first reads, decodes, takes in and holds the first consumers, each further
+/// one holds a group of them, and the caller's is the last. A batch goes from thread to thread in tape order, so every
+/// consumer sees and hears what it would in one thread. Returns where all stand at the end.
 pub fn fold(
     directory: &Directory,
     engine: Engine,
@@ -34,16 +34,20 @@ pub fn fold(
     threads: usize,
     sink: &mut dyn FnMut(&Batch, Vec<Emitted>),
 ) -> Result<(Engine, Intake), ReplayError> {
-    let mut groups = engine.into_groups(threads - 1);
-    let mut last = groups.pop().unwrap_or_default();
+    let shares = shares(engine.slots().len(), threads);
+    let mut groups = engine.into_groups(&shares).into_iter();
+    let mut first = groups.next().unwrap_or_default();
+    let mut last = groups.next_back().unwrap_or_default();
     thread::scope(|scope| {
         let (to_next, mut inbox) = sync_channel(QUEUE);
         let reader = scope.spawn(move || {
-            // Whoever is gone at the other end has failed; that is told when it is waited for.
             let result = read(directory, &mut intake, until, &mut |batch| {
-                let _ = to_next.send(Work { batch, said: Said::default() });
+                let mut said = Said::default();
+                engine::step(&mut first, &batch, &mut said);
+                // Whoever is gone at the other end has failed; that is told when it is waited for.
+                let _ = to_next.send(Work { batch, said });
             });
-            result.map(|()| intake)
+            result.map(|()| (first, intake))
         });
         let mut stages = Vec::new();
         for group in groups {
@@ -55,10 +59,30 @@ pub fn fold(
             engine::step(&mut last, &work.batch, &mut work.said);
             sink(&work.batch, work.said.all());
         }
-        let intake = joined(reader)?;
-        let groups = stages.into_iter().map(joined).chain([last]).collect();
+        let (first, intake) = joined(reader)?;
+        let groups = [first].into_iter().chain(stages.into_iter().map(joined)).chain([last]).collect();
         Ok((Engine::of_groups(groups), intake))
     })
+}
+
+/// What reading takes, in consumers of the usual kind.
+const READING: usize = 6;
+
+/// How many consumers each thread holds, in list order, so that all have about as much to do. The first one also reads.
+fn shares(consumers: usize, threads: usize) -> Vec<usize> {
+    let threads = threads.clamp(2, consumers.max(1) + 1);
+    let (mut work, mut left, mut shares) = (consumers + READING, consumers, Vec::with_capacity(threads));
+    for thread in 0..threads {
+        let fair = work.div_ceil(threads - thread);
+        let reading = if thread == 0 { READING } else { 0 };
+        // Whoever comes after has at least one.
+        let most = left.saturating_sub(threads - thread - 1);
+        let share = if thread + 1 == threads { left } else { fair.saturating_sub(reading).min(most) };
+        shares.push(share);
+        left -= share;
+        work -= share + reading;
+    }
+    shares
 }
 
 /// Folds what comes in and hands it on.
@@ -75,4 +99,23 @@ fn pass(mut group: Group, inbox: &Receiver<Work>, next: &SyncSender<Work>) -> Gr
 /// The result of a thread; its panic goes on in this one.
 fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|why| panic::resume_unwind(why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_consumer_has_a_thread_and_every_thread_but_the_first_a_consumer() {
+        let of = |consumers| [2, 3, 4, 99].map(|threads| shares(consumers, threads));
+        assert_eq!(of(9)[..3], [vec![2, 7], vec![0, 5, 4], vec![0, 3, 3, 3]]);
+        assert_eq!(of(2)[..2], [vec![0, 2], vec![0, 1, 1]]);
+        assert_eq!(of(0)[0], [0, 0]);
+        for consumers in 0..20 {
+            for shares in of(consumers) {
+                assert_eq!(shares.iter().sum::<usize>(), consumers);
+                assert!(consumers == 0 || shares[1..].iter().all(|share| *share > 0), "{shares:?}");
+            }
+        }
+    }
 }

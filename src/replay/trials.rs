@@ -5,7 +5,7 @@ use std::{sync::Arc, thread};
 use super::{Gap, ReplayError, begin};
 use crate::{
     consumers::REGISTRY,
-    event::{Line, Malformed},
+    event::Decoded,
     fold::{Batch, Emitted, Engine, Intake, Place, Registration},
     forensics::{
         Recorder, Run, Runs,
@@ -128,7 +128,7 @@ impl Fold {
         read.map(drop).map_err(|error| error.to_string())
     }
 
-    fn line(&mut self, line: &Result<Line, Malformed>, place: &Place, source: &RoundSource) {
+    fn line(&mut self, line: Decoded, place: &Place, source: &RoundSource) {
         self.base.intake.line(line, place, source.at, &mut self.base.batch);
         for group in &mut self.groups {
             group.intake.line(line, place, source.at, &mut group.batch);

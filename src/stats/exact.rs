@@ -151,10 +151,10 @@ impl Sum<f64> for Exact {
     }
 }
 
-impl<'a> Sum<&'a Exact> for Exact {
-    fn sum<I: Iterator<Item = &'a Exact>>(values: I) -> Exact {
+impl Sum<Exact> for Exact {
+    fn sum<I: Iterator<Item = Exact>>(values: I) -> Exact {
         values.fold(Exact::ZERO, |mut sum, x| {
-            sum += x;
+            sum += &x;
             sum
         })
     }

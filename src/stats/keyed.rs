@@ -2,20 +2,35 @@
 
 use std::{collections::VecDeque, hash::Hash};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use foldhash::HashMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
-use super::{Exact, Places, Summary};
+use super::{Exact, Places, Summary, scaled::admit};
 
 /// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
 /// any other key, or none, it is an entry of its own.
 #[derive(Clone, Debug)]
 pub struct KeyedWindow<K> {
     capacity: usize,
-    entries: VecDeque<(Option<K>, Exact)>,
+    entries: VecDeque<Entry<K>>,
     /// Entry number by key.
     places: Places,
     /// Number of the oldest entry; the others have the numbers after it.
     first: u32,
+    /// Sums of several values that are no `f64`, by entry number.
+    sums: HashMap<u32, Exact>,
+}
+
+/// An entry in half a cache line: a window of hundreds is gone through by every event of somebody.
+#[derive(Clone, Copy, Debug)]
+struct Entry<K> {
+    /// Of no meaning without `keyed`.
+    key: K,
+    /// The sum, rounded.
+    value: f64,
+    keyed: bool,
+    /// The sum is more than its rounded value: it is among the sums.
+    longer: bool,
 }
 
 /// What a value did to a [`KeyedWindow`]: its entry before and after, rounded, the entry's place from the end (the newest
@@ -28,7 +43,7 @@ pub struct Change {
     pub evicted: Option<f64>,
 }
 
-impl<K: Copy + Eq + Hash> KeyedWindow<K> {
+impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     /// At least 1.
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
@@ -37,41 +52,63 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
 
     /// Adds a value under a key; says what became of which entry.
     pub fn add(&mut self, key: Option<K>, value: f64) -> Change {
-        let known = key.and_then(|key| self.place_of(key));
-        if let Some((place, (_, sum))) = known.and_then(|place| Some((place, self.entries.get_mut(place)?))) {
-            let before = sum.to_f64();
-            *sum += value;
-            return Change {
-                before: Some(before),
-                after: sum.to_f64(),
-                age: self.entries.len() - place,
-                evicted: None,
-            };
+        if let Some(place) = key.and_then(|key| self.place_of(key)) {
+            return self.add_to(place, value);
         }
         if let Some(key) = key {
-            self.places.insert(&key, self.first.wrapping_add(self.entries.len() as u32));
+            self.places.insert(&key, self.number(self.entries.len()));
         }
-        let sum = Exact::from(value);
-        let after = sum.to_f64();
-        self.entries.push_back((key, sum));
-        Change { before: None, after, age: 1, evicted: self.trim() }
+        let value = admit(value);
+        self.entries.push_back(Entry { key: key.unwrap_or_default(), value, keyed: key.is_some(), longer: false });
+        Change { before: None, after: value, age: 1, evicted: self.trim() }
+    }
+
+    fn add_to(&mut self, place: usize, value: f64) -> Change {
+        let mut sum = self.exact(place);
+        sum += value;
+        let age = self.entries.len() - place;
+        let before = std::mem::replace(&mut self.entries[place].value, sum.to_f64());
+        let Entry { value: after, longer, .. } = self.entries[place];
+        let number = self.number(place);
+        self.entries[place].longer = sum != Exact::from(after);
+        if self.entries[place].longer {
+            self.sums.insert(number, sum);
+        } else if longer {
+            self.sums.remove(&number);
+        }
+        Change { before: Some(before), after, age, evicted: None }
+    }
+
+    fn number(&self, place: usize) -> u32 {
+        self.first.wrapping_add(place as u32)
     }
 
     fn place_of(&self, key: K) -> Option<usize> {
         let place = |number: u32| number.wrapping_sub(self.first) as usize;
-        let has_it = |number| self.entries.get(place(number)).is_some_and(|(of, _)| *of == Some(key));
+        let has_it = |number| self.entries.get(place(number)).is_some_and(|entry| entry.keyed && entry.key == key);
         self.places.find(&key, has_it).map(place)
     }
 
+    /// The sum at a place.
+    fn exact(&self, place: usize) -> Exact {
+        let Entry { value, longer, .. } = self.entries[place];
+        let sum = if longer { self.sums.get(&self.number(place)) } else { None };
+        sum.cloned().unwrap_or_else(|| Exact::from(value))
+    }
+
     /// The sum that is the `nth` from the end, the newest being the first.
-    pub fn nth_last(&self, nth: usize) -> Option<&Exact> {
-        let place = self.entries.len().checked_sub(nth)?;
-        self.entries.get(place).map(|(_, sum)| sum)
+    pub fn nth_last(&self, nth: usize) -> Option<Exact> {
+        Some(self.exact(self.entries.len().checked_sub(nth).filter(|place| *place < self.entries.len())?))
     }
 
     /// The sums, oldest first, each rounded.
     pub fn values(&self) -> impl Iterator<Item = f64> + '_ {
-        self.entries.iter().map(|(_, sum)| sum.to_f64())
+        self.entries.iter().map(|entry| entry.value)
+    }
+
+    /// The sums, oldest first.
+    fn exacts(&self) -> impl Iterator<Item = Exact> + '_ {
+        (0..self.entries.len()).map(|place| self.exact(place))
     }
 
     pub fn len(&self) -> usize {
@@ -84,7 +121,7 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
 
     /// Statistics of the sums, oldest first; linear in the window.
     pub fn summary(&self) -> Summary {
-        Summary::of_exact(self.entries.iter().map(|(_, sum)| sum))
+        if self.sums.is_empty() { Summary::of(self.values()) } else { Summary::of_exact(self.exacts()) }
     }
 
     /// The drawdown of the sums in order; 0 when empty. Linear in the window.
@@ -95,44 +132,66 @@ impl<K: Copy + Eq + Hash> KeyedWindow<K> {
     /// The exact sum of the newest `n` entries, rounded once; none when there are fewer.
     pub fn sum_of_last(&self, n: usize) -> Option<f64> {
         let skip = self.entries.len().checked_sub(n)?;
-        Some(self.entries.iter().skip(skip).map(|(_, sum)| sum).sum::<Exact>().to_f64())
+        Some((skip..self.entries.len()).map(|place| self.exact(place)).sum::<Exact>().to_f64())
     }
 
     /// Drops what is too much; returns the last sum dropped.
     fn trim(&mut self) -> Option<f64> {
         let mut dropped = None;
         while self.entries.len() > self.capacity {
-            let Some((key, sum)) = self.entries.pop_front() else { break };
-            if let Some(key) = key {
+            let Some(Entry { key, value, keyed, longer }) = self.entries.pop_front() else { break };
+            if keyed {
                 self.places.remove(&key, self.first);
             }
+            if longer {
+                self.sums.remove(&self.first);
+            }
             self.first = self.first.wrapping_add(1);
-            dropped = Some(sum.to_f64());
+            dropped = Some(value);
         }
         dropped
     }
 }
 
-impl<K: Copy + Eq + Hash> Default for KeyedWindow<K> {
+impl<K> Default for KeyedWindow<K> {
     fn default() -> Self {
-        KeyedWindow { capacity: 1, entries: VecDeque::new(), places: Places::default(), first: 0 }
+        let (entries, places, sums) = Default::default();
+        KeyedWindow { capacity: 1, entries, places, first: 0, sums }
     }
 }
 
-impl<K: Serialize> Serialize for KeyedWindow<K> {
+/// The capacity, and the entries oldest first: key and exact sum.
+impl<K: Copy + Default + Eq + Hash + Serialize> Serialize for KeyedWindow<K> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.capacity, &self.entries).serialize(serializer)
+        (self.capacity, Entries(self)).serialize(serializer)
     }
 }
 
-impl<'de, K: Deserialize<'de> + Copy + Eq + Hash> Deserialize<'de> for KeyedWindow<K> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (capacity, entries): (usize, VecDeque<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
-        let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
-        for (number, (key, _)) in (0..).zip(&entries) {
-            key.iter().for_each(|key| window.places.insert(key, number));
+struct Entries<'a, K>(&'a KeyedWindow<K>);
+
+impl<K: Copy + Default + Eq + Hash + Serialize> Serialize for Entries<'_, K> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(self.0.len()))?;
+        for (entry, sum) in self.0.entries.iter().zip(self.0.exacts()) {
+            list.serialize_element(&(entry.keyed.then_some(entry.key), sum))?;
         }
-        window.entries = entries;
+        list.end()
+    }
+}
+
+impl<'de, K: Deserialize<'de> + Copy + Default + Eq + Hash> Deserialize<'de> for KeyedWindow<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (capacity, entries): (usize, Vec<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
+        let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
+        for (number, (key, sum)) in (0..).zip(entries) {
+            key.iter().for_each(|key| window.places.insert(key, number));
+            let value = sum.to_f64();
+            let longer = sum != Exact::from(value);
+            window.entries.push_back(Entry { key: key.unwrap_or_default(), value, keyed: key.is_some(), longer });
+            if longer {
+                window.sums.insert(number, sum);
+            }
+        }
         Ok(window)
     }
 }
@@ -150,7 +209,7 @@ mod tests {
         {
             window.add(key, value);
         }
-        let sums: Vec<f64> = window.entries.iter().map(|(_, sum)| sum.to_f64()).collect();
+        let sums: Vec<f64> = window.values().collect();
         assert_eq!(sums, [2.0, 4.0, 7.0]);
         assert_eq!(window.sum_of_last(2), Some(11.0));
         assert_eq!(window.sum_of_last(4), None);
@@ -158,5 +217,26 @@ mod tests {
         let mut read: KeyedWindow<i32> = postcard::from_bytes(&saved).expect("deserialises");
         read.add(Some(3), 1.0);
         assert_eq!(read.sum_of_last(2), Some(12.0));
+    }
+
+    #[test]
+    fn sums_that_are_no_float_are_kept_whole() {
+        let mut window = KeyedWindow::default();
+        window.set_capacity(2);
+        let steps = [(Some(1), 1e15), (Some(1), 0.01), (Some(2), 3.0), (Some(1), -1e15), (None, 5.0), (Some(2), 0.1)];
+        let mut said = String::new();
+        for (key, value) in steps {
+            let change = window.add(key, value);
+            let written = postcard::to_allocvec(&window).expect("serialises");
+            let read: KeyedWindow<i32> = postcard::from_bytes(&written).expect("deserialises");
+            assert_eq!(postcard::to_allocvec(&read).expect("serialises"), written);
+            assert_eq!((read.summary(), read.sum_of_last(2)), (window.summary(), window.sum_of_last(2)));
+            let longer = window.entries.iter().filter(|entry| entry.longer).count();
+            assert_eq!(longer, window.sums.len(), "no sum outlives its entry");
+            said += &format!("{:?} {} {:?} {longer}\n", change.before, change.after, change.evicted);
+        }
+        let want = "None 1000000000000000 None 0\nSome(1000000000000000.0) 1000000000000000 None 1\nNone 3 None 1\n\
+                    Some(1000000000000000.0) 0.01 None 0\nNone 5 Some(0.01) 0\nSome(3.0) 3.1 None 1\n";
+        assert_eq!(said, want);
     }
 }

@@ -48,10 +48,10 @@ impl Summary {
     }
 
     /// The summary of exact numbers, oldest first; none of them is rounded on the way in.
-    pub fn of_exact<'a>(values: impl IntoIterator<Item = &'a Exact>) -> Summary {
-        let values: Vec<&Exact> = values.into_iter().collect();
+    pub fn of_exact(values: impl IntoIterator<Item = Exact>) -> Summary {
+        let values: Vec<Exact> = values.into_iter().collect();
         let narrow = values.iter().map(|x| x.narrow().filter(|units| units.unsigned_abs() < NARROW)).collect();
-        Summary::of_either(narrow, || values.iter().map(|x| x.widened()).collect())
+        Summary::of_either(narrow, || values.iter().map(Exact::widened).collect())
     }
 
     fn of_either(narrow: Option<Vec<i128>>, wide: impl FnOnce() -> Vec<Wide>) -> Summary {
@@ -187,7 +187,7 @@ mod tests {
         let mut first = Exact::from(1e15);
         first += 0.3;
         let numbers = [first, Exact::from(-1e15)];
-        let s = Summary::of_exact(&numbers);
+        let s = Summary::of_exact(numbers);
         assert_eq!((s.sum, s.mean, s.median), (Some(0.3), Some(0.15), Some(0.15)));
         assert_eq!(s.drawdown, Some(-1e15));
     }

@@ -147,7 +147,7 @@ proptest! {
         let expected = [window.sum(), window.mean(), window.std(), window.sharpe(), window.drawdown()].map(Some);
         prop_assert_eq!([summary.sum, summary.mean, summary.std, summary.sharpe, summary.drawdown], expected);
         let exact: Vec<Exact> = values.iter().copied().map(Exact::from).collect();
-        prop_assert_eq!(Summary::of_exact(&exact), summary);
+        prop_assert_eq!(Summary::of_exact(exact), summary);
         check_order(&values, &summary);
     }
 }

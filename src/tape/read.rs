@@ -1,3 +1,6 @@
+/// Lines on their way through intake.
+mod feed;
+
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
@@ -6,12 +9,13 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
+use self::feed::Feed;
 use super::{
     fault::{Faults, ReadError, damaged},
     measure::{measure, short},
 };
 use crate::{
-    event::{self, Line, Malformed, Nanos, Reason, Stamp},
+    event::{Decoded, Decoder, Line, Malformed, Nanos, Stamp},
     files::Files,
     fold::{Batch, Intake, Place, intake::CONTROL_STREAM},
     streams::{Compression, LineReader, RawLine, source},
@@ -129,7 +133,7 @@ pub fn read_in_steps(
 }
 
 /// Takes a line, decoded, with its place and its bytes; false to stop.
-pub type EachLine<'a> = dyn FnMut(&Result<Line<'_>, Malformed>, &Place, RawLine<'_>) -> bool + 'a;
+pub type EachLine<'a> = dyn FnMut(Decoded<'_, '_>, &Place, RawLine<'_>) -> bool + 'a;
 
 /// The lines of a round in tape order: always the line whose stream's high time is the lowest, streams by name. Returns
 /// false when `each` stopped it.
@@ -138,13 +142,16 @@ pub type EachLine<'a> = dyn FnMut(&Result<Line<'_>, Malformed>, &Place, RawLine<
 /// Bytes that are missing or differ from what was sealed.
 pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLine) -> Result<bool, ReadError> {
     let mut cursors = cursors(source, line_bytes_max);
+    let mut decoder = Decoder::default();
     let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
     let mut lines = 0;
     for (index, cursor) in cursors.iter_mut().enumerate() {
         if cursor.advance(lines)?
             && let Some(open) = &cursor.open
         {
-            cursor.high = time_of(&decode(open.reader.line(), cursor.reading.line_bytes_max));
+            let mut line = Line::default();
+            let fault = decode(&mut decoder, open.reader.line(), cursor.reading.line_bytes_max, &mut line);
+            cursor.high = time_of(fault.as_ref().map(|()| &line));
             turns.push(Reverse((cursor.high, index)));
         }
     }
@@ -154,15 +161,17 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         // A stream keeps its turn while no other is due, so that most lines are decoded once.
         while let Some(open) = &cursor.open {
             let raw = open.reader.line();
-            let line = decode(raw, cursor.reading.line_bytes_max);
-            cursor.high = cursor.high.max(time_of(&line));
+            let mut line = Line::default();
+            let fault = decode(&mut decoder, raw, cursor.reading.line_bytes_max, &mut line);
+            let line = fault.as_ref().map(|()| &line);
+            cursor.high = cursor.high.max(time_of(line));
             let turn = Reverse((cursor.high, index));
             if !due && turns.peek().is_some_and(|other| turn < *other) {
                 turns.push(turn);
                 break;
             }
             due = false;
-            if !each(&line, &open.place, raw) {
+            if !each(line, &open.place, raw) {
                 return Ok(false);
             }
             lines += 1;
@@ -338,18 +347,16 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn decode(raw: RawLine<'_>, line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
+/// Decodes the line a reader stands on.
+fn decode<'a>(decoder: &mut Decoder, raw: RawLine<'a>, most: usize, line: &mut Line<'a>) -> Result<(), Malformed> {
     match raw {
-        RawLine::Line(bytes) => event::decode(bytes, line_bytes_max),
-        RawLine::Oversize(length) => Err(Malformed {
-            reason: Reason::Oversize,
-            detail: format!("the line is {length} bytes long; want at most {line_bytes_max}"),
-        }),
+        RawLine::Line(bytes) => decoder.decode(bytes, most, line),
+        RawLine::Oversize(length) => Err(Malformed::oversize(length, most)),
     }
 }
 
 /// What a line adds to its stream's high time: nothing where it has no usable `ts`.
-fn time_of(line: &Result<Line, Malformed>) -> Nanos {
+fn time_of(line: Decoded) -> Nanos {
     match line {
         Ok(Line { ts: Stamp::At(ts), .. }) => *ts,
         _ => Nanos::MIN,
@@ -358,43 +365,3 @@ fn time_of(line: &Result<Line, Malformed>) -> Nanos {
 
 /// What a stream is ordered by: its high time, then its name, which is the cursor's index.
 type Turn = Reverse<(Nanos, usize)>;
-
-/// Lines on their way through intake.
-struct Feed<'a> {
-    intake: &'a mut Intake,
-    batch: Batch,
-    at: Option<Nanos>,
-    until: Until,
-    step: Option<Nanos>,
-    sink: &'a mut dyn FnMut(Batch, &Intake) -> bool,
-}
-
-impl Feed<'_> {
-    /// Hands one line to intake; false when it lies past `until`, or nobody wants more.
-    fn take(&mut self, line: &Result<Line, Malformed>, place: &Place) -> bool {
-        let past = match self.until {
-            Until::End => false,
-            Until::Position(end) => self.intake.position() >= end,
-            Until::Time(end) => matches!(line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
-        };
-        if past || self.enters_another_step(line) && !self.flush() {
-            return false;
-        }
-        self.intake.line(line, place, self.at, &mut self.batch);
-        self.batch.next - self.batch.first < BATCH_LINES as u64 || self.flush()
-    }
-
-    fn enters_another_step(&self, line: &Result<Line, Malformed>) -> bool {
-        let (Some(step), Ok(Line { ts: Stamp::At(ts), .. })) = (self.step, line) else { return false };
-        self.intake.tape_time().is_some_and(|now| ts.div_euclid(step) > now.div_euclid(step))
-    }
-
-    fn flush(&mut self) -> bool {
-        let mut next = self.intake.begin();
-        // The next batch is mostly of the size of the last.
-        next.entries.reserve(self.batch.entries.len());
-        next.text.reserve(self.batch.text.len());
-        let batch = std::mem::replace(&mut self.batch, next);
-        batch.next == batch.first || (self.sink)(batch, self.intake)
-    }
-}

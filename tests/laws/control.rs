@@ -38,7 +38,7 @@ impl Stand {
         let place = Place { stream: "control".into(), file: "f".into(), offset: self.lines };
         let mut batch = self.intake.begin();
         self.lines += 1;
-        self.intake.line(&event::decode(line.to_string().as_bytes(), 1 << 20), &place, None, &mut batch);
+        self.intake.line(event::decode(line.to_string().as_bytes(), 1 << 20).as_ref(), &place, None, &mut batch);
         let mut all: Vec<Emitted> = Vec::new();
         for slot in &mut self.slots {
             // Whoever is heard stands earlier, in list order.

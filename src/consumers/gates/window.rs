@@ -22,6 +22,9 @@ pub struct GateWindow {
     /// How many of the newest PnL count, and their exact sum.
     counted: usize,
     pnl_sum: Exact,
+    /// The sum and that of the newest five, rounded, as every run asks for them; found again when they are wanted.
+    #[serde(skip)]
+    rounded: Option<(f64, Option<f64>)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,10 +75,15 @@ impl GateWindow {
         }
         while self.counted > policy.gates.window {
             if let Some(old) = self.pnl.nth_last(self.counted) {
-                self.pnl_sum -= old;
+                self.pnl_sum -= &old;
             }
             self.counted -= 1;
         }
+        self.rounded = Some(self.rounded());
+    }
+
+    fn rounded(&self) -> (f64, Option<f64>) {
+        (self.pnl_sum.to_f64(), self.pnl.sum_of_last(5))
     }
 
     pub fn error_rate(&self) -> Option<f64> {
@@ -88,12 +96,13 @@ impl GateWindow {
     }
 
     pub fn measure(&self) -> Measured {
+        let (pnl_bps, last_5_pnl_bps) = self.rounded.unwrap_or_else(|| self.rounded());
         Measured {
             runs: self.runs.len(),
             error_rate: self.error_rate().unwrap_or(0.0),
             with_latency: self.with_latency,
-            pnl_bps: self.pnl_sum.to_f64(),
-            last_5_pnl_bps: self.pnl.sum_of_last(5),
+            pnl_bps,
+            last_5_pnl_bps,
         }
     }
 

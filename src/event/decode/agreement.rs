@@ -1,15 +1,25 @@
+use std::cell::RefCell;
+
 use proptest::prelude::*;
 
-use super::{decode, fast, reference};
+use super::{Decoder, decode, fast, fast::Habits, reference};
 use crate::event::{Line, fields::TABLE};
 
 const MAX: usize = 400;
 
-/// Both decoders must say the same, to the bit.
+thread_local! {
+    /// Guesses by all the lines before.
+    static EXPERIENCED: RefCell<Decoder> = RefCell::default();
+}
+
+/// Both decoders must say the same, to the bit, whatever came before.
 #[track_caller]
 fn agree(line: &[u8]) {
+    let mut again = Line::default();
+    let again = EXPERIENCED.with_borrow_mut(|decoder| decoder.decode(line, MAX, &mut again)).map(|()| again);
     let (fast, plain) = (decode(line, MAX), reference::decode(line, MAX));
     assert_eq!(fast, plain, "{}", String::from_utf8_lossy(line));
+    assert_eq!(again, plain, "{}", String::from_utf8_lossy(line));
     // Equal numbers may differ in the sign of zero, which the text shows.
     assert_eq!(format!("{fast:?}"), format!("{plain:?}"), "{}", String::from_utf8_lossy(line));
 }
@@ -163,7 +173,11 @@ fn lines_as_programs_write_them_need_no_reference() {
         r#"{"v":2,"agent":"a","reward":1e-3,"model":"m","extra":null,"more":[1]}"#,
     ] {
         let nested = line.contains('[');
-        assert_eq!(fast::decode(line.as_bytes(), MAX, &mut Line::default()).is_none(), nested, "{line}");
+        assert_eq!(
+            fast::decode(line.as_bytes(), MAX, &mut Habits::default(), &mut Line::default()).is_none(),
+            nested,
+            "{line}"
+        );
         agree(line.as_bytes());
     }
 }

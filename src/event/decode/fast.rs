@@ -8,7 +8,7 @@ use crate::event::{Kind, Stamp, upcast};
 /// A line of the shape that programs write: one flat object of printable ASCII without escapes, of a kind that producers
 /// write, every field of it recognised and right for the kind, or none of ours. `None` for anything else: then the
 /// reference says what it is, and `line`, which must be empty before, is of no use.
-pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -> Option<()> {
+pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, habits: &mut Habits, line: &mut Line<'a>) -> Option<()> {
     if bytes.len() > line_bytes_max {
         return None;
     }
@@ -17,7 +17,7 @@ pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -
         return None;
     }
     let text = std::str::from_utf8(bytes).ok()?;
-    let mut scan = Scan { text, at: 0, seen: 0, present: 0, strangers: [""; STRANGERS_MAX], met: 0, line };
+    let mut scan = Scan { text, at: 0, seen: 0, present: 0, strangers: [""; STRANGERS_MAX], met: 0, habits, line };
     scan.object()?;
     scan.judge()
 }
@@ -39,7 +39,28 @@ struct Scan<'a, 'l> {
     /// Keys that are not recognised, to find one given twice.
     strangers: [&'a str; STRANGERS_MAX],
     met: usize,
+    habits: &'l mut Habits,
     line: &'l mut Line<'a>,
+}
+
+/// Which key came after which on the lines of a kind so far: a producer writes its keys in one order. A guess only: every
+/// byte of a key is looked at.
+#[derive(Debug)]
+pub struct Habits([[Option<Id>; COUNT + 1]; Kind::ALL.len() + 1]);
+
+impl Default for Habits {
+    fn default() -> Self {
+        Habits([[None; COUNT + 1]; Kind::ALL.len() + 1])
+    }
+}
+
+impl Habits {
+    /// What follows a key, none at the begin, on a line of a kind, where that is known.
+    fn after(&mut self, kind: Option<Kind>, key: Option<Id>) -> &mut Option<Id> {
+        let row = kind.map_or(Kind::ALL.len(), |kind| kind as usize);
+        let place = key.map_or(COUNT, |key| key as usize);
+        &mut self.0[row.min(Kind::ALL.len())][place.min(COUNT)]
+    }
 }
 
 /// A value that is neither list nor object.
@@ -57,16 +78,14 @@ impl<'a> Scan<'a, '_> {
         self.blank();
         self.expect(b'{')?;
         self.blank();
+        let mut before = None;
         loop {
-            self.expect(b'"')?;
-            let key = self.string()?;
-            self.blank();
-            self.expect(b':')?;
+            let id = self.key(before)?;
             self.blank();
             let value = self.scalar()?;
-            match fields::lookup(key.as_bytes()) {
-                Some(id) => self.field(id, value)?,
-                None => self.stranger(key)?,
+            if let Some(id) = id {
+                self.field(id, value)?;
+                before = Some(id);
             }
             self.blank();
             match self.peek() {
@@ -79,6 +98,30 @@ impl<'a> Scan<'a, '_> {
         self.at += 1;
         self.blank();
         (self.at == self.text.len()).then_some(())
+    }
+
+    /// A key and its colon; no id for a key of others.
+    fn key(&mut self, before: Option<Id>) -> Option<Option<Id>> {
+        let usual = self.habits.after(self.line.kind, before);
+        if let Some(id) = *usual {
+            let spelled = &SPELLED[id as usize];
+            let spelled = spelled.get(..id.field().name.len() + MARKS)?;
+            let next = self.text.as_bytes().get(self.at..self.at + spelled.len());
+            if next.is_some_and(|next| fields::same(next, spelled)) {
+                self.at += spelled.len();
+                return Some(Some(id));
+            }
+        }
+        self.expect(b'"')?;
+        let key = self.string()?;
+        self.blank();
+        self.expect(b':')?;
+        let id = fields::lookup(key.as_bytes());
+        match id {
+            Some(id) => *self.habits.after(self.line.kind, before) = Some(id),
+            None => self.stranger(key)?,
+        }
+        Some(id)
     }
 
     /// The next byte; 0, which no plain text holds, at the end.
@@ -277,6 +320,30 @@ impl<'a> Scalar<'a> {
         }
     }
 }
+
+/// Marks around a key: two quotation marks and a colon.
+const MARKS: usize = 3;
+
+/// The longest key with its marks, and room.
+const SPELLED_MAX: usize = 32;
+
+/// Every key as a line has it, with its marks.
+const SPELLED: [[u8; SPELLED_MAX]; COUNT] = {
+    let (mut all, mut row) = ([[0; SPELLED_MAX]; COUNT], 0);
+    while row < COUNT {
+        let name = TABLE[row].name.as_bytes();
+        all[row][0] = b'"';
+        let mut i = 0;
+        while i < name.len() {
+            all[row][i + 1] = name[i];
+            i += 1;
+        }
+        all[row][i + 1] = b'"';
+        all[row][i + 2] = b':';
+        row += 1;
+    }
+    all
+};
 
 /// Where the next quotation mark is, eight bytes at a time.
 fn quotation_mark(bytes: &[u8]) -> Option<usize> {

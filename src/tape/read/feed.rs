@@ -1,0 +1,45 @@
+use super::{BATCH_LINES, Until};
+use crate::{
+    event::{Decoded, Line, Nanos, Stamp},
+    fold::{Batch, Intake, Place},
+};
+
+/// Lines that become a batch, up to a moment or the end of a step.
+pub struct Feed<'a> {
+    pub intake: &'a mut Intake,
+    pub batch: Batch,
+    pub at: Option<Nanos>,
+    pub until: Until,
+    pub step: Option<Nanos>,
+    pub sink: &'a mut dyn FnMut(Batch, &Intake) -> bool,
+}
+
+impl Feed<'_> {
+    /// Hands one line to intake; false when it lies past `until`, or nobody wants more.
+    pub fn take(&mut self, line: Decoded, place: &Place) -> bool {
+        let past = match self.until {
+            Until::End => false,
+            Until::Position(end) => self.intake.position() >= end,
+            Until::Time(end) => matches!(line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
+        };
+        if past || self.enters_another_step(line) && !self.flush() {
+            return false;
+        }
+        self.intake.line(line, place, self.at, &mut self.batch);
+        self.batch.next - self.batch.first < BATCH_LINES as u64 || self.flush()
+    }
+
+    fn enters_another_step(&self, line: Decoded) -> bool {
+        let (Some(step), Ok(Line { ts: Stamp::At(ts), .. })) = (self.step, line) else { return false };
+        self.intake.tape_time().is_some_and(|now| ts.div_euclid(step) > now.div_euclid(step))
+    }
+
+    pub fn flush(&mut self) -> bool {
+        let mut next = self.intake.begin();
+        // The next batch is mostly of the size of the last.
+        next.entries.reserve(self.batch.entries.len());
+        next.text.reserve(self.batch.text.len());
+        let batch = std::mem::replace(&mut self.batch, next);
+        batch.next == batch.first || (self.sink)(batch, self.intake)
+    }
+}
