@@ -8,6 +8,9 @@ import subprocess
 import sys
 import tempfile
 
+# For whoever allocates by glibc: large pages, where the kernel gives them on request.
+LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -28,7 +31,7 @@ def run(command, env=None):
     command = [str(part) for part in command]
     with tempfile.TemporaryFile() as out, tempfile.NamedTemporaryFile("r") as took:
         spawn = [sys.executable, "-E", "-S", str(REPOSITORY / "benches/spawn.py"), took.name]
-        subprocess.run([*spawn, *command], stdout=out, env={**os.environ, **(env or {})}, check=True)
+        subprocess.run([*spawn, *command], stdout=out, env={**os.environ, **LARGE_PAGES, **(env or {})}, check=True)
         wall, cpu, rss, code = (float(text) for text in took.read().split())
         if code:
             raise RuntimeError(f"{' '.join(command)}: exit code {code:.0f}")

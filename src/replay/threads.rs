@@ -66,7 +66,7 @@ pub fn fold(
 }
 
 /// What reading takes, in consumers of the usual kind.
-const READING: usize = 6;
+const READING: usize = 7;
 
 /// How many consumers each thread holds, in list order, so that all have about as much to do. The first one also reads.
 fn shares(consumers: usize, threads: usize) -> Vec<usize> {
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn every_consumer_has_a_thread_and_every_thread_but_the_first_a_consumer() {
         let of = |consumers| [2, 3, 4, 99].map(|threads| shares(consumers, threads));
-        assert_eq!(of(9)[..3], [vec![2, 7], vec![0, 5, 4], vec![0, 3, 3, 3]]);
+        assert_eq!(of(9)[..3], [vec![1, 8], vec![0, 5, 4], vec![0, 3, 3, 3]]);
         assert_eq!(of(2)[..2], [vec![0, 2], vec![0, 1, 1]]);
         assert_eq!(of(0)[0], [0, 0]);
         for consumers in 0..20 {

@@ -95,6 +95,8 @@ def lines(events, fleet, seed, clock=0):
 
 
 def identity(number):
+    """A UUID of version 4 of 128 random bits."""
+    number = number & ~(0xF << 76) & ~(3 << 62) | 4 << 76 | 2 << 62
     text = f"{number:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

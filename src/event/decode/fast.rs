@@ -16,7 +16,7 @@ pub fn decode<'a>(bytes: &'a [u8], line_bytes_max: usize, habits: &mut Habits, l
     if !is_plain(bytes) {
         return None;
     }
-    let text = std::str::from_utf8(bytes).ok()?;
+    let text = simdutf8::basic::from_utf8(bytes).ok()?;
     let mut scan = Scan { text, at: 0, seen: 0, present: 0, strangers: [""; STRANGERS_MAX], met: 0, habits, line };
     scan.object()?;
     scan.judge()
