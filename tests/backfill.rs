@@ -8,6 +8,8 @@ mod resumed;
 mod rollups;
 /// The state at each step, as a table and in a Prometheus.
 mod series;
+/// Such tables without a server, turn by turn.
+mod turns;
 
 use std::{fs, io::Write, path::Path, process::Command};
 

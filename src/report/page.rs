@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Report, history, promotion};
+use super::{Report, history, promotion, words};
 use crate::{
     forensics::breakdown::BY,
     render::{
@@ -86,30 +86,13 @@ pub fn run(report: &Report, style: Style) -> String {
     page.document(style)
 }
 
-fn facts<'a>(run: &Value, style: Style) -> Vec<(&'a str, Cell)> {
-    let held = &run["held"];
-    let denied = all(&held["reasons"]);
-    let verdict =
-        if denied.is_empty() { "allowed".to_owned() } else { format!("denied: {}", figures::list(&held["reasons"])) };
-    vec![
-        ("agent", named(style, "agents", &run["agent"])),
-        ("strategy", text(&run["strategy"])),
-        ("began", Cell::Text(figures::moment(&run["ts"]))),
-        ("verdict then", Cell::Text(verdict)),
-        ("confidence then", Cell::Text(figures::short(&held["confidence"]))),
-        ("drawdown then", Cell::Text(figures::short(&held["drawdown"]))),
-        ("trade", Cell::Text(format!("{} {}", figures::text(&run["symbol"]), figures::text(&run["direction"])))),
-        ("regime", text(&run["regime"])),
-        ("model", text(&run["model"])),
-        ("latency", Cell::Text(format!("{} ms", figures::short(&run["latency_ms"])))),
-        (
-            "tokens",
-            Cell::Text(format!("{} in, {} out", figures::count(&run["tokens_in"]), figures::count(&run["tokens_out"]))),
-        ),
-        ("cost", Cell::Text(figures::usd(&run["cost_usd"]))),
-        ("PnL", Cell::Text(format!("{} bps in {} records", figures::short(&run["pnl_bps"]), run["records"]))),
-        ("towards promotion", text(&run["promotion"])),
-    ]
+/// What a run was; its agent is linked.
+fn facts(run: &Value, style: Style) -> Vec<(&'static str, Cell)> {
+    let cell = |(name, text)| match name {
+        "agent" => (name, named(style, "agents", &run["agent"])),
+        _ => (name, Cell::Text(text)),
+    };
+    words::facts(run).into_iter().map(cell).collect()
 }
 
 /// Decisions as a table.

@@ -8,8 +8,7 @@ use super::{
 };
 use crate::{
     consumers::REGISTRY,
-    event::time,
-    forensics::{Recorder, Run, Runs, promotion::Counts, story},
+    forensics::{Recorder, Run, Runs, story},
     render::{
         decision,
         difference::{self, changes},
@@ -35,10 +34,10 @@ pub fn lines(run_id: &str, found: &Lines) -> Report {
 /// Why there is no story of a run without lines.
 ///
 /// # Errors
-/// The history cannot be read.
-pub fn stranger(directory: &Directory, run_id: &str) -> Result<Unanswered, ReplayError> {
+/// The history cannot be read, or nobody waits any more.
+pub fn stranger(directory: &Directory, run_id: &str, watch: &Watch) -> Result<Unanswered, ReplayError> {
     let shown = human::visible(run_id);
-    let near = nearest(directory, run_id)?;
+    let near = nearest(directory, run_id, watch)?;
     if near.is_empty() {
         let way_out = "`runtape forensics fleet` lists the worst runs";
         return Ok(Unanswered::Stranger(format!("no line names a run {shown}: {way_out}")));
@@ -113,9 +112,9 @@ fn row(told: &Told) -> Value {
 }
 
 /// The ids that look most like one that does not exist.
-fn nearest(directory: &Directory, run_id: &str) -> Result<Vec<String>, ReplayError> {
+fn nearest(directory: &Directory, run_id: &str, watch: &Watch) -> Result<Vec<String>, ReplayError> {
     let mut best: Vec<(usize, String)> = Vec::new();
-    each_of_all(directory, &mut |_, id, _, _| {
+    each_of_all(directory, watch, &mut |_, id, _, _| {
         // A distance costs much; only what begins or ends alike can be near.
         let alike = id.bytes().zip(run_id.bytes()).take_while(|(a, b)| a == b).count()
             + id.bytes().rev().zip(run_id.bytes().rev()).take_while(|(a, b)| a == b).count();
@@ -178,26 +177,5 @@ pub fn page(answer: &Value) -> String {
 }
 
 fn told(run: &Value) -> String {
-    let held = &run["held"];
-    let reasons = held["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty());
-    let verdict = if reasons { format!("denied: {}", figures::list(&held["reasons"])) } else { "allowed".to_owned() };
-    let counts = Counts::ALL.into_iter().find(|counts| run["promotion"] == counts.name());
-    let ts = run["ts"].as_f64().map_or("-".to_owned(), |at| time::format((at * 1e3) as i64 * (time::SECOND / 1000)));
-    format!(
-        "  agent {} at {ts}, {verdict}, confidence {}, drawdown {}\n  {} {} in regime {}, model {}\n  latency {} ms, {} tokens in, {} out, cost {}\n  PnL {} bps in {} records\n  towards promotion: {}\n",
-        figures::text(&run["agent"]),
-        figures::short(&held["confidence"]),
-        figures::short(&held["drawdown"]),
-        figures::text(&run["symbol"]),
-        figures::text(&run["direction"]),
-        figures::text(&run["regime"]),
-        figures::text(&run["model"]),
-        figures::short(&run["latency_ms"]),
-        figures::count(&run["tokens_in"]),
-        figures::count(&run["tokens_out"]),
-        figures::usd(&run["cost_usd"]),
-        figures::short(&run["pnl_bps"]),
-        run["records"],
-        counts.map_or("", |counts| counts.words()),
-    )
+    words::facts(run).iter().map(|(name, text)| format!("  {name:<17} {text}\n")).collect()
 }

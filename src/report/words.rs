@@ -6,7 +6,7 @@ use crate::{
         Run, Runs,
         breakdown::Group,
         patterns::{Condition, Pattern, Patterns},
-        promotion::counts,
+        promotion::{Counts, counts},
         shifts::{Measure, Shift, first_cause},
     },
     policy::Gates,
@@ -45,6 +45,31 @@ pub fn run_row(runs: &Runs, run: &Run, rules: &Gates) -> Value {
             "drawdown": run.held.drawdown,
         },
     })
+}
+
+/// What a run was, as [`run_row`] has it: names and values, in the order of telling.
+pub fn facts(run: &Value) -> Vec<(&'static str, String)> {
+    let (held, text) = (&run["held"], |key: &str| figures::text(&run[key]).into_owned());
+    let denied = held["reasons"].as_array().is_some_and(|reasons| !reasons.is_empty());
+    let verdict = if denied { format!("denied: {}", figures::list(&held["reasons"])) } else { "allowed".to_owned() };
+    let tokens = |key: &str| figures::count(&run[key]);
+    let counts = Counts::ALL.into_iter().find(|counts| run["promotion"] == counts.name());
+    vec![
+        ("agent", text("agent")),
+        ("strategy", text("strategy")),
+        ("began", figures::moment(&run["ts"])),
+        ("verdict then", verdict),
+        ("confidence then", figures::short(&held["confidence"])),
+        ("drawdown then", figures::short(&held["drawdown"])),
+        ("trade", format!("{} {}", text("symbol"), text("direction"))),
+        ("regime", text("regime")),
+        ("model", text("model")),
+        ("latency", format!("{} ms", figures::short(&run["latency_ms"]))),
+        ("tokens", format!("{} in, {} out", tokens("tokens_in"), tokens("tokens_out"))),
+        ("cost", figures::usd(&run["cost_usd"])),
+        ("PnL", format!("{} bps in {} records", figures::short(&run["pnl_bps"]), run["records"])),
+        ("towards promotion", counts.map_or("", |counts| counts.words()).to_owned()),
+    ]
 }
 
 /// What a search for patterns gave, each with its sentence.

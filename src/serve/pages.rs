@@ -11,7 +11,10 @@ use axum::{
 use super::{api::ApiError, routes::App};
 use crate::{
     render::html::{STYLE, Style},
-    replay::{Watch, lookup::lines_of},
+    replay::{
+        Watch,
+        lookup::{Wanted, lines_of},
+    },
     report::{Depth, Report, Unanswered, history, page, run},
     tape::Directory,
 };
@@ -30,9 +33,9 @@ pub fn router() -> Router<App> {
 
 async fn of_run(State(app): State<App>, Path(run_id): Path<String>) -> Response {
     let story = move |directory: &Directory, watch: &Watch| {
-        let found = lines_of(directory, &run_id)?;
+        let found = lines_of(directory, &run_id, &Wanted { watch, ..Wanted::default() })?;
         if found.told.is_empty() && found.gaps.is_empty() {
-            return Err(run::stranger(directory, &run_id)?);
+            return Err(run::stranger(directory, &run_id, watch)?);
         }
         run::story(directory, &run_id, &found, watch)
     };

@@ -5,7 +5,7 @@ use runtape::{
     layout::Layout,
     replay::{
         index::build,
-        lookup::{Lines, at_once, each_of_all, lines_of},
+        lookup::{Lines, Wanted, at_once, each_of_all, lines_of, sealed_lines},
     },
     tape::Directory,
 };
@@ -44,14 +44,15 @@ fn open(events: &Events) -> Directory {
 fn check(events: &Events) -> u64 {
     let directory = open(events);
     let mut read = Vec::new();
-    each_of_all(&directory, &mut |position, id, place, line| {
+    each_of_all(&directory, &|_| true, &mut |position, id, place, line| {
         read.push((id.to_owned(), position, place.offset, line.to_vec()));
     })
     .expect("a readable tape");
     let mut read_from = 0;
     for n in 0..=101 {
         let id = format!("run-{n}");
-        let Lines { told, gaps, read_from: from } = lines_of(&directory, &id).expect("a readable tape");
+        let Lines { told, gaps, read_from: from, .. } =
+            lines_of(&directory, &id, &Wanted::default()).expect("a readable tape");
         if let Some(quick) = at_once(Layout::new(events.path()), &id).expect("a readable tape") {
             assert_eq!(quick.told, told, "{id}");
         }
@@ -194,4 +195,55 @@ fn a_run_is_found_at_once_or_not_at_all() {
     let text = fs::read_to_string(&path).expect("a stream");
     fs::write(&path, text.replace("\"latency_ms\":40", "\"latency_ms\":41")).expect("a writable stream");
     assert_eq!(quick(40), None, "a line was changed");
+}
+
+/// Beside a server that seals more: what the index knows, what is past it, and what a search without one says.
+#[test]
+fn sealed_lines_are_found_with_an_index_and_without() {
+    let events = recorded();
+    let layout = || Layout::new(events.path());
+    let found = |id: &str, wanted: &Wanted| sealed_lines(layout(), id, wanted).expect("a readable tape");
+    let all = |id: &str| found(id, &Wanted::default()).told;
+    let ids: Vec<String> = (0..=101).map(|n| format!("run-{n}")).collect();
+    let read: Vec<_> = ids.iter().map(|id| all(id)).collect();
+    assert_eq!((read[20].len(), read[21].len()), (2, 1));
+    assert_eq!(read[100].len(), 0, "what is not sealed has no position");
+    built(&events, 30);
+    assert!(ids.iter().map(|id| all(id)).eq(read.iter().cloned()), "with an index");
+    let last = files(&events).pop().expect("an index");
+    fs::remove_file(last).expect("our own file");
+    assert!(ids.iter().map(|id| all(id)).eq(read.iter().cloned()), "with half of one");
+    // So many and no more, and whether there are more.
+    let few = found("run-20", &Wanted { lines: 1, ..Wanted::default() });
+    assert_eq!((few.told.as_slice(), few.more), (&read[20][..1], true));
+    let enough = found("run-20", &Wanted { lines: 2, ..Wanted::default() });
+    assert_eq!((enough.told.len(), enough.more), (2, false));
+    let small = found("run-20", &Wanted { bytes: read[20][0].line.len(), ..Wanted::default() });
+    assert_eq!((small.told.len(), small.more), (1, true));
+    // A line that was changed is told, with an index and without.
+    let text = fs::read_to_string(events.stream("runs")).expect("a stream");
+    let changed = text.replace("\"agent\":\"a1\",\"latency_ms\":4}", "\"agent\":\"a1\",\"latency_ms\":5}");
+    let file = fs::OpenOptions::new().write(true).open(events.stream("runs")).expect("a stream");
+    std::os::unix::fs::FileExt::write_all_at(&file, changed.as_bytes(), 0).expect("a writable stream");
+    assert_eq!(found("run-4", &Wanted::default()).gaps.len(), 1);
+    fs::remove_dir_all(events.path().join(".runtape/index")).expect("an index");
+    assert_eq!(found("run-4", &Wanted::default()).gaps.len(), 1);
+}
+
+/// Whoever does not wait any more is not read for.
+#[test]
+fn a_search_ends_when_nobody_waits() {
+    let events = Events::new();
+    events.append("runs", (0..20_000).map(line).collect::<String>());
+    let told = std::cell::Cell::new(0_u64);
+    let watch = |lines: u64| {
+        told.set(told.get() + lines);
+        told.get() < 3_000
+    };
+    let wanted = Wanted { watch: &watch, ..Wanted::default() };
+    assert!(lines_of(&open(&events), "run-19999", &wanted).is_err());
+    assert!(told.get() < 5_000, "{} lines were read", told.get());
+    told.set(0);
+    assert!(runtape::report::run::stranger(&open(&events), "run-x", &watch).is_err());
+    assert!(told.get() < 5_000, "{} lines were read", told.get());
 }

@@ -4,6 +4,7 @@ use std::{
     time::Duration,
 };
 
+use runtape::clock::Stopwatch;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 
 use super::*;
@@ -90,4 +91,29 @@ fn one_address_does_not_keep_the_others_out() {
     let page = server.metrics();
     assert!(load(&page, "address_connections", "limit_reached_total") >= Some(1.0));
     assert_eq!(load(&page, "connections", "limit_reached_total"), Some(0.0));
+}
+
+/// A page that reads the whole history keeps the only place for that no longer than somebody waits for it.
+#[test]
+fn a_page_whose_reader_leaves_is_not_made() {
+    let events = Events::new();
+    stdout(&run(&["simulate", "--events", events.text(), "--lines", "150000", "--seed", "8"]));
+    let server = Server::start(events.path(), &[]);
+    server.ready();
+    let scans = || load(&server.metrics(), "scans", "limit_used");
+    let since = Stopwatch::start();
+    assert_eq!(server.get("/fleet").status, 200);
+    let whole = since.elapsed();
+    assert_eq!(scans(), Some(0.0));
+    for path in ["/fleet", "/agents/breakout-xrp", "/runs/nobody-knows-it"] {
+        let mut stream = TcpStream::connect(server.address).expect("a connection");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        stream.write_all(head.as_bytes()).expect("a connection");
+        wait_until("it is read for", || scans() == Some(1.0));
+        drop(stream);
+        let since = Stopwatch::start();
+        wait_until("nothing is read any more", || scans() == Some(0.0));
+        let rest = since.elapsed();
+        assert!(rest < whole / 2, "{path}: {rest:?} after its reader had left, of {whole:?}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     cli::Found,
     clock::Stopwatch,
     layout::Layout,
-    replay::lookup::{self, Lines, lines_of},
+    replay::lookup::{self, Lines, Wanted, lines_of},
     report::{page, run},
     tape::Directory,
 };
@@ -43,7 +43,7 @@ impl OfRun {
 
     pub fn answer(self, directory: &Directory) -> anyhow::Result<Found> {
         let since = Stopwatch::start();
-        let found = lines_of(directory, &self.run_id)?;
+        let found = lines_of(directory, &self.run_id, &Wanted::default())?;
         let read_from = found.read_from;
         if since.elapsed() > SLOW && read_from < directory.sealed_to {
             eprintln!(
@@ -52,7 +52,7 @@ impl OfRun {
         }
         // Where lines cannot be read, those of the run may be among them.
         if found.told.is_empty() && found.gaps.is_empty() {
-            return told("searching", None, |_| Err(run::stranger(directory, &self.run_id)?));
+            return told("searching", None, |watch| Err(run::stranger(directory, &self.run_id, watch)?));
         }
         let Some(last) = found.told.last().filter(|_| !self.lines) else {
             return self.print_lines(&found);
