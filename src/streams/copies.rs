@@ -1,7 +1,7 @@
 //! Content known already under another inode. copytruncate and compressors copy a stream before they empty or delete it;
 //! what was sealed must not be folded again, and what only the copy still has must not be lost.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::{
     generation::Generation,
@@ -126,7 +126,7 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
     }
     let mut original = BufReader::new(source::open(files, &of.path, Compression::None, 0)?);
     let mut copy = BufReader::new(source::unpack(source::open_found(files, file)?, file.name.compression, 0)?);
-    let making = file.name.compression == Compression::None && file.len <= of.len;
+    let plain = file.name.compression == Compression::None;
     let mut from = 0;
     for at in 0..upto {
         let (mut a, mut b) = ([0], [0]);
@@ -134,11 +134,14 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
             return Ok(None);
         }
         if a != b {
-            let torn = match at >= of.sealed {
-                _ if b == [0] && making && from > 0 => Torn::Copy,
+            let zeroed = b == [0] && plain && from > 0;
+            let (from, torn) = match at >= of.sealed {
+                _ if zeroed && (file.len <= of.len || !has_newline(&mut copy)?) => (from, Torn::Copy),
+                // What the copy has behind all that is known was torn off the original.
+                false if zeroed => (upto, Torn::Neither),
                 false => return Ok(None),
-                true if a == [0] => Torn::Original,
-                true => Torn::Neither,
+                true if a == [0] => (from, Torn::Original),
+                true => (from, Torn::Neither),
             };
             return Ok(Some(Fork { from, torn }));
         }
@@ -147,6 +150,18 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
         }
     }
     Ok(None)
+}
+
+/// Whether any line ends in what is left.
+fn has_newline(bytes: &mut impl BufRead) -> io::Result<bool> {
+    loop {
+        let some = bytes.fill_buf()?;
+        if some.is_empty() || memchr::memchr(b'\n', some).is_some() {
+            return Ok(!some.is_empty());
+        }
+        let len = some.len();
+        bytes.consume(len);
+    }
 }
 
 /// Compares a file with the sealed extents of a generation.

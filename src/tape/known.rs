@@ -118,6 +118,12 @@ impl Place {
     fn of(layout: &Layout, record: &GenerationRecord, last: Option<&Range>, unlinked: &mut Unlinked) -> Place {
         let (path, compression, linked) = locate(layout, record, unlinked);
         let found = source::identify(&layout.files, &path).ok();
+        if linked
+            && found.is_none_or(|(id, _)| id.inode() != record.id.inode())
+            && let Some(path) = unlinked.own(record, last)
+        {
+            return Place { path, compression: record.compression, id: Some(record.id) };
+        }
         let id = found.and_then(|(id, len)| {
             let same = id.inode() == record.id.inode() && !(linked && id.is_reborn(record.id));
             // In a restored directory our links are other files with the same bytes, and producers append to them.
@@ -168,6 +174,15 @@ struct Unlinked<'a> {
 }
 
 impl Unlinked<'_> {
+    /// The very file that was sealed, still as it was: a power cut may leave an older link of ours under its id, to a file
+    /// that begins alike.
+    fn own(&mut self, record: &GenerationRecord, last: Option<&Range>) -> Option<PathBuf> {
+        let path = self.find(record.id.inode())?;
+        let (id, _) = source::identify(self.files, &path).ok()?;
+        let holds = still_holds(self.files, &path, record.compression, last?) == Some(true);
+        (id.inode() == record.id.inode() && !id.is_reborn(record.id) && holds).then_some(path)
+    }
+
     fn find(&mut self, inode: Inode) -> Option<PathBuf> {
         let names = self.names.get_or_insert_with(|| {
             let paths = self.files.list(self.dir).unwrap_or_default().into_iter();
@@ -222,5 +237,33 @@ mod tests {
         };
         let states: Vec<_> = known.generations(&layout).iter().map(|g| (g.state, g.replaced)).collect();
         assert_eq!(states, [(State::Ended, true), (State::Open, false)]);
+    }
+
+    #[test]
+    fn a_file_is_read_where_it_lies_when_our_link_is_of_another_one() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let layout = Layout::on(Files::machine(), dir.path());
+        let (own, copy) = (dir.path().join("runs.jsonl"), dir.path().join("runs.jsonl-1"));
+        let bytes = b"{\"run_id\":\"r1\"}\n";
+        std::fs::create_dir_all(layout.links()).expect("a folder");
+        [&own, &copy].into_iter().for_each(|path| std::fs::write(path, bytes).expect("a writable file"));
+        let link = links::path(&layout.links(), "f1", Compression::None);
+        std::fs::hard_link(&copy, &link).expect("a link");
+        let check = |want: &Path| {
+            let record = GenerationRecord {
+                file: "f1".into(),
+                stream: "runs".into(),
+                name: "runs.jsonl".to_owned(),
+                id: source::identify(&layout.files, &own).expect("a file").0,
+                compression: Compression::None,
+            };
+            let data = blake3::hash(bytes).to_hex().to_string();
+            let last = HashMap::from([("f1".into(), Range { from: 0, to: bytes.len() as u64, data })]);
+            let known = Known { records: vec![record], last, dropped: HashSet::new() };
+            assert_eq!(known.generations(&layout)[0].path, want);
+        };
+        check(&own);
+        std::fs::write(&own, b"").expect("a writable file");
+        check(&link);
     }
 }

@@ -114,6 +114,44 @@ fn what_cannot_be_read_is_told_and_read_once_it_can() {
 }
 
 #[test]
+fn nothing_is_durable_behind_a_file_that_was_removed_before_it_was_until_the_next_start_seals_the_rest() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    fail(&disk, Some(Kind::FailedNames));
+    steps.look();
+    fail(&disk, None);
+    assert_eq!(head(&steps), 1, "it could not be linked, and was sealed all the same");
+    Files::of(disk.clone()).remove(&Path::new(DIR).join("runs.jsonl")).expect("the file");
+    turn(&mut steps);
+    write(&disk, format!("{LINE}\n{LINE}\n").as_bytes());
+    turn(&mut steps);
+    assert_eq!((durable(&steps), head(&steps)), (0, 3));
+    let trouble = steps.status().troubles().store.expect("it says so");
+    assert!(trouble.contains("/events/runs.jsonl was removed before its lines were durable"), "{trouble}");
+    drop(steps);
+    let mut steps = program(&disk);
+    let torn = steps.started().torn.clone().expect("it says what is gone");
+    assert_eq!((torn.from, torn.to), (0, 3), "sealed again as far as it is there");
+    turn(&mut steps);
+    assert_eq!((durable(&steps), head(&steps), steps.status().troubles().store), (2, 2, None));
+}
+
+#[test]
+fn a_file_that_was_linked_late_may_be_removed_before_it_is_durable() {
+    let disk = Simulated::new(Path::new(DIR));
+    let mut steps = program(&disk);
+    write(&disk, format!("{LINE}\n").as_bytes());
+    fail(&disk, Some(Kind::FailedNames));
+    steps.look();
+    fail(&disk, None);
+    steps.look();
+    Files::of(disk.clone()).remove(&Path::new(DIR).join("runs.jsonl")).expect("the file");
+    turn(&mut steps);
+    assert_eq!((durable(&steps), head(&steps), steps.status().troubles().store), (1, 1, None));
+}
+
+#[test]
 fn a_name_that_a_power_cut_takes_takes_nothing_that_was_answered_for() {
     let disk = Simulated::new(Path::new(DIR));
     let mut steps = program(&disk);

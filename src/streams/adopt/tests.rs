@@ -1,0 +1,197 @@
+use super::*;
+use crate::{
+    files::{
+        Disk as _, Files, How,
+        simulated::{Chance, Kind, Simulated, Tally, Trouble},
+    },
+    streams::{Scope, copies::SealedExtent, name, poll::ResetReason, scan},
+};
+
+const DIR: &str = "/events";
+
+/// Lines that a follower knows to be sealed, and a disk to do things on.
+struct Bench {
+    disk: Simulated,
+    follower: Follower,
+    sealed: Vec<u8>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let disk = Simulated::new(Path::new(DIR));
+        let (files, links) = (Files::of(disk.clone()), Path::new(DIR).join("links"));
+        files.make_dirs(&links).expect("our folder");
+        let sealed = b"{\"run_id\":\"r1\",\"latency_ms\":1}\n".repeat(20);
+        let follower = Follower::new(files, DIR.into(), Some(links), Vec::new());
+        let mut bench = Bench { disk, follower, sealed };
+        bench.write("runs.jsonl", &bench.sealed);
+        bench.poll();
+        bench
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let file = self.disk.open(&Path::new(DIR).join(name), How::AppendOrMake).expect("a file");
+        file.append(bytes).expect("a write");
+    }
+
+    fn empty(&self, name: &str) {
+        self.disk.open(&Path::new(DIR).join(name), How::Append).and_then(|f| f.set_len(0)).expect("a file");
+    }
+
+    fn extents(&self) -> Vec<SealedExtent> {
+        vec![SealedExtent { from: 0, to: self.sealed.len() as u64, data: blake3::hash(&self.sealed) }]
+    }
+
+    /// A full look; everything it finds counts as sealed: the ids of the files, and their ranges.
+    fn poll(&mut self) -> Vec<(String, u64, u64)> {
+        let extents = self.extents();
+        let poll = self.follower.poll(&Scope::All, &|_| Ok(extents.clone())).expect("a look");
+        poll.pending.iter().for_each(|range| self.follower.sealed(range));
+        let id = |index: usize| self.follower.generation(index).file().to_string();
+        poll.pending.iter().map(|range| (id(range.generation), range.from, range.to)).collect()
+    }
+
+    fn history(&self) -> Vec<u8> {
+        self.follower.files().read(&self.follower.generation(0).path).expect("a file")
+    }
+}
+
+#[test]
+fn history_is_found_in_a_copy_where_the_original_has_outgrown_it() {
+    for ended in [false, true] {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl.1", &bench.sealed);
+        bench.empty("runs.jsonl");
+        bench.write("runs.jsonl", &b"{\"run_id\":\"r2\"}\n".repeat(60));
+        if ended {
+            bench.follower.generations[0].state = State::Ended;
+        }
+        let extents = bench.extents();
+        bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+        assert!(bench.history() == bench.sealed, "ended before: {ended}");
+    }
+}
+
+#[test]
+fn a_copy_that_could_not_be_linked_is_linked_as_soon_as_it_can_be() {
+    let mut bench = Bench::new();
+    bench.write("runs.jsonl.1", &bench.sealed);
+    bench.empty("runs.jsonl");
+    bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(Kind::FailedNames) }));
+    bench.poll();
+    assert_eq!(bench.follower.generation(0).path, Path::new(DIR).join("runs.jsonl.1"));
+    bench.disk.trouble(None);
+    bench.poll();
+    bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl.1")).expect("the copy");
+    assert!(bench.history() == bench.sealed);
+}
+
+#[test]
+fn a_copy_that_could_not_be_read_or_synced_yet_outlives_its_removal() {
+    for kind in [Kind::FailedReads, Kind::FailedSyncs] {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl.1", &bench.sealed);
+        bench.empty("runs.jsonl");
+        let (dir, extents) = (Path::new(DIR), bench.extents());
+        let found =
+            scan::look(bench.follower.files(), &dir.join("runs.jsonl.1"), name::parse("runs.jsonl.1").expect("a name"));
+        let found = found.expect("a file").expect("it is there");
+        bench.follower.reset(0, ResetReason::Truncated, &mut Poll::default());
+        bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 1, only: Some(kind) }));
+        bench.follower.meet(&found, &|_| Ok(extents.clone()), &mut Poll::default());
+        bench.disk.trouble(None);
+        bench.follower.files().remove(&found.path).expect("the copy");
+        assert!(bench.history() != bench.sealed, "{kind:?}");
+        bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+        assert!(bench.history() == bench.sealed, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_could_be_read_after_all_leaves_no_link_behind_but_its_own() {
+    let mut bench = Bench::new();
+    bench.write("runs.jsonl.1", &bench.sealed);
+    bench.disk.trouble(Some(Trouble { chance: Chance::new(1), one_in: 2, only: Some(Kind::FailedReads) }));
+    for _ in 0..200 {
+        let extents = bench.extents();
+        let _ = bench.follower.poll(&Scope::All, &|_| Ok(extents.clone()));
+    }
+    bench.disk.trouble(None);
+    (0..70).for_each(|_| _ = bench.poll());
+    assert_eq!(bench.follower.generations().len(), 2);
+    let links = bench.follower.files().list(&Path::new(DIR).join("links")).expect("our folder");
+    assert_eq!(links.len(), 2, "{links:?}");
+}
+
+#[test]
+fn a_copy_takes_the_place_of_a_removed_file_that_a_power_cut_tore_behind_its_sealed_end() {
+    let (one, two) = (b"{\"run_id\":\"r2\"}\n", b"{\"run_id\":\"r3\"}\n");
+    let check = |kept: bool, torn: &[u8], want: &[(&str, u64, u64)]| {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl", torn);
+        bench.write("runs.jsonl-20260101", &[&bench.sealed, &one[..], two].concat());
+        if !kept {
+            bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl")).expect("the original");
+        }
+        let found = bench.poll();
+        let found: Vec<_> = found.iter().map(|(file, from, to)| (file.as_str(), *from, *to)).collect();
+        assert_eq!(found, want, "original kept: {kept}, and goes on with {}", torn.escape_ascii());
+        assert_eq!(bench.poll(), [], "nothing comes back");
+        assert!(bench.history().starts_with(&bench.sealed));
+    };
+    let end = 20 * 31;
+    let zeroed = [&[0; 15], &b"\n"[..], two].concat();
+    check(false, &zeroed, &[("f2", end, end + 32)]);
+    let second_zeroed = [&one[..], &[0; 15], b"\n"].concat();
+    check(false, &second_zeroed, &[("f1", end, end + 16), ("f2", end + 16, end + 32)]);
+    // Nothing says which of the two to believe: lines that only one of them has are not lost.
+    let other = [&b"{\"run_id\":\"r9\"}\n"[..], two].concat();
+    check(false, &other, &[("f1", end, end + 32), ("f2", end, end + 32)]);
+    check(true, &zeroed, &[("f2", end, end + 32), ("f1", end, end + 32)]);
+}
+
+#[test]
+fn a_copy_in_the_making_that_a_power_cut_tore_holds_nothing_new() {
+    let mut bench = Bench::new();
+    let torn = [&bench.sealed[..62], &[0; 30], &b"\n"[..], &bench.sealed[..31]].concat();
+    bench.write("runs.jsonl.1", &torn);
+    assert_eq!([bench.poll(), bench.poll()], [[], []]);
+    bench.empty("runs.jsonl");
+    bench.poll();
+    assert_eq!(bench.history(), b"", "what is torn stands in for nothing");
+}
+
+#[test]
+fn a_copy_that_a_power_cut_tore_after_its_original_was_cut_short_has_at_most_what_is_behind() {
+    let check = |behind: &[u8], want: &[(&str, u64, u64)]| {
+        let mut bench = Bench::new();
+        let zeros = bench.sealed.len() - 62;
+        bench.write("runs.jsonl.1", &[&bench.sealed[..62], &vec![0; zeros], behind].concat());
+        let found = bench.poll();
+        let found: Vec<_> = found.iter().map(|(file, from, to)| (file.as_str(), *from, *to)).collect();
+        assert_eq!(found, want, "{}", behind.escape_ascii());
+        assert_eq!(bench.poll(), []);
+    };
+    check(&[0; 90], &[]);
+    check(b"{\"run_id\":\"r2\"}\n", &[("f2", 620, 636)]);
+}
+
+#[test]
+fn a_copy_that_only_a_link_of_ours_still_names_outlives_a_power_cut_and_is_found_at_the_next_start() {
+    let mut bench = Bench::new();
+    bench.write("runs.jsonl.1", &bench.sealed);
+    assert_eq!(bench.poll(), [], "it is known");
+    let (dir, links) = (Path::new(DIR), Path::new(DIR).join("links"));
+    bench.follower.files().sync_dir(dir).expect("a sync");
+    for seed in 0..50 {
+        let left = bench.disk.image().settle(&mut Chance::new(seed), &mut Tally::default());
+        Files::of(left).about(&links.join("f2.jsonl")).expect("the link");
+    }
+    bench.follower.files().remove(&dir.join("runs.jsonl.1")).expect("the copy");
+    bench.empty("runs.jsonl");
+    let known = bench.follower.generations()[..1].to_vec();
+    bench.follower = Follower::new(bench.follower.files().clone(), dir.into(), Some(links), known);
+    let extents = bench.extents();
+    bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+    assert!(bench.history() == bench.sealed);
+}
