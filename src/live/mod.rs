@@ -65,7 +65,7 @@ use thiserror::Error;
 pub use append::{AppendError, AppendResult, Appended, OwnStream};
 pub use cadence::Cadence;
 pub use look::{Look, SHOWN_MAX};
-pub use rows::{Of, StateNow};
+pub use rows::{Now, Of};
 pub use start::{Started, told};
 pub use status::{ConsumerStatus, IntakeLook, Status};
 pub use steps::Steps;

@@ -3,32 +3,31 @@ use std::sync::{
     mpsc::{self, Receiver, SyncSender},
 };
 
-use super::{LOOK_TIMEOUT, Live, status::IntakeLook, tailer::Request, worker::ToWorker};
+use super::{LOOK_TIMEOUT, Live, look::Handle, status::IntakeLook, tailer::Request, worker::ToWorker};
 use crate::{
     clock::Stopwatch,
-    render::state::{Asked, Head, Part, State},
+    render::{
+        everybody::{self, Everybody},
+        state::{Asked, Head, Part, State},
+    },
     subject::Subject,
 };
 
-/// Whose rows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which rows of everybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// Everybody's, and what is said of the whole.
+    /// All, and what is said of the whole.
     All,
     /// The same, each with so many of its newest entries.
     Lately(usize),
     /// Every agent's, and the fleet's.
     Agents,
-    /// Those of one subject by kind (`agent`, `strategy`, `fleet`) and name, and the fleet's. It costs the same however
-    /// many there are.
-    One(&'static str, String),
 }
 
-/// The state of the running fold, or a part of it.
-#[derive(Clone, Debug, Default)]
-pub struct StateNow {
-    /// As `replay` shows it. Of one subject: without counts of lines; unknown subjects have no row.
-    pub state: State,
+/// The state of the running fold, or a part of it, as `replay` shows it.
+#[derive(Debug, Default)]
+pub struct Now<S> {
+    pub state: S,
     /// The position each consumer stood at that answered, in list order.
     pub consumers: Vec<(&'static str, u64)>,
     /// Who did not answer: consumers that are down or read the tape by themselves, and `intake` when nothing is read any
@@ -37,36 +36,51 @@ pub struct StateNow {
 }
 
 /// What a consumer says, and where it stood.
-pub struct Rows {
+pub struct Rows<P = Part> {
     pub name: &'static str,
     pub position: u64,
-    pub part: Part,
+    pub part: P,
 }
 
 impl Live {
-    /// The rows of one subject or of all, as `replay -o json` shows them. Everything appended before the call is in
+    /// The rows of one subject by kind (`agent`, `strategy`, `fleet`) and name, and the fleet's, without counts of lines;
+    /// an unknown one has no row. It costs the same however many there are. Everything appended before the call is in
     /// them. Waits two seconds at most for those who do not answer.
-    pub fn rows(&self, of: Of) -> StateNow {
-        let everything = matches!(of, Of::All | Of::Lately(_) | Of::Agents);
-        let look = if everything { self.look_at_intake() } else { self.glance_at_intake() };
-        let mut now = StateNow::default();
-        if look.is_none() || !self.status().caught_up.load(Ordering::Acquire) {
-            now.silent.push("intake");
-        }
+    pub fn rows(&self, kind: &'static str, name: &str) -> Now<State> {
+        let mut now = Now::default();
+        let look = self.glance_at_intake();
+        self.heard(look.as_ref(), &mut now);
+        let found = self.names.find(kind, name).filter(|subject| *subject != Subject::Fleet);
+        let asked = Asked::These(found.into_iter().chain([Subject::Fleet]).collect());
+        let parts = self.ask(&mut now, |reply| ToWorker::Rows { asked: asked.clone(), reply });
+        let head = look.map(head).unwrap_or_default();
+        now.state = self.names.with(|names| State::new(head, parts, &asked, names));
+        now
+    }
+
+    /// The rows of everybody, with the same promise. They are held as packed text: as trees, those of a hundred thousand
+    /// agents take gigabytes.
+    pub fn everybody(&self, of: Of) -> Now<Everybody> {
+        let mut now = Now::default();
+        let look = self.look_at_intake();
+        self.heard(look.as_ref(), &mut now);
         let now_there = look.as_ref().and_then(|look| look.now);
         let asked = match of {
             Of::All => Asked::All(now_there),
             Of::Lately(count) => Asked::Lately(now_there, count),
             Of::Agents => Asked::Agents,
-            Of::One(kind, name) => {
-                let found = self.names.find(kind, &name).filter(|subject| *subject != Subject::Fleet);
-                Asked::These(found.into_iter().chain([Subject::Fleet]).collect())
-            }
         };
-        let parts = self.ask(&asked, &mut now);
-        let head = look.map(head).unwrap_or_default();
-        now.state = self.names.with(|names| State::new(head, parts, &asked, names));
+        let roll = self.names.with(|names| everybody::roll(&asked, names));
+        let everybody = |reply| ToWorker::Everybody { asked: asked.clone(), roll: roll.clone(), reply };
+        let sheaves = self.ask(&mut now, everybody);
+        now.state = Everybody::new(look.map(head).unwrap_or_default(), sheaves, &roll);
         now
+    }
+
+    fn heard<S>(&self, look: Option<&IntakeLook>, now: &mut Now<S>) {
+        if look.is_none() || !self.status().caught_up.load(Ordering::Acquire) {
+            now.silent.push("intake");
+        }
     }
 
     /// Whether there is a subject of a kind (`agent`, `strategy`) and name.
@@ -75,14 +89,14 @@ impl Live {
     }
 
     /// What every consumer says, in list order.
-    fn ask(&self, asked: &Asked, now: &mut StateNow) -> Vec<Part> {
+    fn ask<S, P>(&self, now: &mut Now<S>, question: impl Fn(SyncSender<Rows<P>>) -> ToWorker) -> Vec<P> {
         if !self.status.caught_up.load(Ordering::Acquire) {
             // Half of the history is nothing to look at.
             now.silent.extend(self.workers.iter().map(|handle| handle.name));
             return Vec::new();
         }
-        let rows = |reply| ToWorker::Rows { asked: asked.clone(), reply };
-        let answers: Vec<_> = self.workers.iter().map(|handle| ask(&handle.inbox, rows)).collect();
+        let asked = |handle: &Handle| ask(&handle.inbox, &question);
+        let answers: Vec<_> = self.workers.iter().map(asked).collect();
         let watch = Stopwatch::start();
         let mut parts = Vec::with_capacity(answers.len());
         for (answer, handle) in answers.into_iter().zip(&self.workers) {
@@ -108,10 +122,10 @@ impl Live {
 }
 
 /// Asks a worker; none when it has no room for questions.
-pub fn ask(
+pub fn ask<P>(
     inbox: &SyncSender<ToWorker>,
-    question: impl FnOnce(SyncSender<Rows>) -> ToWorker,
-) -> Option<Receiver<Rows>> {
+    question: impl FnOnce(SyncSender<Rows<P>>) -> ToWorker,
+) -> Option<Receiver<Rows<P>>> {
     let (reply, answer) = mpsc::sync_channel(1);
     inbox.try_send(question(reply)).ok().map(|()| answer)
 }

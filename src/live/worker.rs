@@ -23,7 +23,10 @@ use super::{
 use crate::{
     clock::{Clock, Stopwatch},
     fold::{Emitted, Slot, engine::LineOf},
-    render::state::{Asked, Part},
+    render::{
+        everybody::{Roll, Sheaf},
+        state::{Asked, Part},
+    },
     replay::restore::Restorer,
     stats::Histogram,
     store::Snapshot,
@@ -55,6 +58,12 @@ pub enum ToWorker {
     Rows {
         asked: Asked,
         reply: SyncSender<Rows>,
+    },
+    /// The same of everybody on a roll, packed.
+    Everybody {
+        asked: Asked,
+        roll: Roll,
+        reply: SyncSender<Rows<Sheaf>>,
     },
     /// The same of the agents that changed since this was last asked, or of all.
     Changed {
@@ -155,6 +164,9 @@ impl Worker {
             }
             ToWorker::Rows { asked, reply } => {
                 let _ = reply.send(self.rows(&asked));
+            }
+            ToWorker::Everybody { asked, roll, reply } => {
+                let _ = reply.send(self.says(|slot| Sheaf::of(slot, &asked, &roll)));
             }
             ToWorker::Changed { all, reply } => {
                 let _ = reply.send(self.changed(all));
@@ -350,8 +362,12 @@ impl Worker {
     }
 
     fn rows(&self, asked: &Asked) -> Rows {
-        let slot = &self.slot;
-        Rows { name: slot.name(), position: slot.position(), part: Part::of(slot.as_ref(), asked) }
+        self.says(|slot| Part::of(slot, asked))
+    }
+
+    fn says<P>(&self, what: impl FnOnce(&dyn Slot) -> P) -> Rows<P> {
+        let slot = self.slot.as_ref();
+        Rows { name: slot.name(), position: slot.position(), part: what(slot) }
     }
 
     /// What concerns the fleet may concern every agent: then all are told anew.

@@ -6,6 +6,8 @@ pub mod decision;
 pub mod difference;
 /// What is escaped inside a label value and a help text.
 mod escape;
+/// The state of the fold with the rows of everybody, as packed text.
+pub mod everybody;
 /// Metric pages as Prometheus text 0.0.4 and OpenMetrics 1.0.
 pub mod exposition;
 /// Figures of a state or an answer as text.
@@ -22,6 +24,8 @@ pub mod near;
 mod negotiate;
 /// Numbers as metric pages spell them.
 mod number;
+/// Very many JSON texts, packed.
+mod pile;
 /// Plots as SVG.
 pub mod plot;
 /// The state of the fold as JSON.

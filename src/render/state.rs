@@ -78,24 +78,36 @@ impl Part {
             Asked::Agents => known.all().filter(agent).chain([Subject::Fleet]).collect(),
             Asked::These(subjects) => subjects.iter().copied().filter(|subject| known.knows(*subject)).collect(),
         };
-        let row = |subject| {
-            let mut row = Row::new();
-            slot.row(subject, &mut row);
-            // It takes all members to say it: not for a question about one of them.
-            if subject == Subject::Fleet && matches!(asked, Asked::All(_) | Asked::Lately(..)) {
-                slot.fleet(&mut row);
-            }
-            if let Asked::Lately(_, count) = asked {
-                slot.recent(subject, *count, &mut row);
-            }
-            (!row.is_empty()).then_some((subject, row))
-        };
+        Part::with(slot, asked, subjects)
+    }
+
+    /// What is said of the fleet, and of the whole.
+    pub fn whole(slot: &dyn Slot, asked: &Asked) -> Part {
+        Part::with(slot, asked, vec![Subject::Fleet])
+    }
+
+    fn with(slot: &dyn Slot, asked: &Asked, subjects: Vec<Subject>) -> Part {
         let summary = match asked {
             Asked::All(now) | Asked::Lately(now, _) => slot.summary(*now),
             _ => None,
         };
-        Part { rows: subjects.into_iter().filter_map(row).collect(), summary }
+        let rows = subjects.into_iter().map(|subject| (subject, row(slot, subject, asked)));
+        Part { rows: rows.filter(|(_, row)| !row.is_empty()).collect(), summary }
     }
+}
+
+/// What a consumer says of one subject.
+pub(super) fn row(slot: &dyn Slot, subject: Subject, asked: &Asked) -> Row {
+    let mut row = Row::new();
+    slot.row(subject, &mut row);
+    // It takes all members to say it: not for a question about one of them.
+    if subject == Subject::Fleet && matches!(asked, Asked::All(_) | Asked::Lately(..)) {
+        slot.fleet(&mut row);
+    }
+    if let Asked::Lately(_, count) = asked {
+        slot.recent(subject, *count, &mut row);
+    }
+    row
 }
 
 /// The state of the fold, or a part of it, with names in place of ids: what `replay` prints and the API serves.

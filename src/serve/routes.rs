@@ -32,8 +32,8 @@ use crate::{
     event::Nanos,
     fold::Registration,
     layout::Layout,
-    live::{Live, Of},
-    render::{self, Format},
+    live::{Live, Now, Of},
+    render::{self, Format, everybody::Everybody},
     stats::Histogram,
     store::decisions::Source,
 };
@@ -84,8 +84,7 @@ impl Drop for Gone {
     }
 }
 
-/// What the consumers show of somebody or of all, as `replay -o json` does.
-#[derive(Clone)]
+/// What the consumers show of somebody, as `replay -o json` does.
 pub struct Rows {
     pub json: Value,
     /// Where the desk stood, if it answered.
@@ -156,12 +155,20 @@ impl App {
         done.map_err(|error| ApiError::internal("reading the history failed", &error))
     }
 
-    /// The rows of somebody or of all.
+    /// The rows of everybody.
     ///
     /// # Errors
     /// As [`App::blocking`].
-    pub async fn rows(&self, of: Of) -> Result<Rows, ApiError> {
-        let now = self.blocking(move |app| app.live.rows(of)).await?;
+    pub async fn everybody(&self, of: Of) -> Result<Now<Everybody>, ApiError> {
+        self.blocking(move |app| app.live.everybody(of)).await
+    }
+
+    /// The rows of an agent.
+    ///
+    /// # Errors
+    /// As [`App::blocking`].
+    pub async fn rows(&self, agent: String) -> Result<Rows, ApiError> {
+        let now = self.blocking(move |app| app.live.rows("agent", &agent)).await?;
         let desk = now.consumers.iter().find(|(name, _)| *name == "desk");
         let desk_position = desk.map(|(_, position)| *position);
         Ok(Rows { json: now.state.json().into(), desk_position, silent: now.silent })

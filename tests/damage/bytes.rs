@@ -142,7 +142,7 @@ fn restarted(layout: &Layout) -> Result<String, String> {
     let failed = || live.status().troubles().tailer;
     wait_until("it follows or fails", || live.status().caught_up.load(Ordering::Acquire) || failed().is_some());
     let failed = failed();
-    let shown = Value::Object(live.rows(Of::All).state.json()).to_string();
+    let shown = Value::Object(live.everybody(Of::All).state.json()).to_string();
     live.stop();
     failed.map_or(Ok(shown), Err)
 }

@@ -16,10 +16,8 @@ use crate::{
         control::{self, About, Mint},
     },
     live::Of,
-    serve::{
-        routes::{App, Rows},
-        tokens::Caller,
-    },
+    serve::{routes::App, tokens::Caller},
+    view::Row,
 };
 
 /// Whom a request is about.
@@ -80,11 +78,15 @@ async fn select(app: &App, target: &Target) -> Result<Vec<String>, ApiError> {
             Err(ApiError::new(404, "unknown_strategy", message, "see the strategies in /api/v1/state"))
         }
         Target::Where(wanted) => {
-            let state = app.rows(Of::Agents).await?;
+            let asked = wanted.clone();
+            let of_agents = move |app: &App| {
+                let now = app.live.everybody(Of::Agents);
+                (now.silent, chosen(&asked, now.state.agents()))
+            };
+            let (silent, agents) = app.blocking(of_agents).await?;
             // Only those who say what is asked for must answer: an operator is needed most when something is down.
             let needed = |name: &&str| wanted.keys().any(|key| says(key) == *name) || **name == *"intake";
-            reads::complete(&Rows { silent: state.silent.iter().copied().filter(needed).collect(), ..state.clone() })?;
-            let agents = chosen(wanted, state.json["agents"].as_object());
+            reads::complete(&silent.into_iter().filter(needed).collect::<Vec<_>>())?;
             if agents.is_empty() {
                 let message = format!("no agent is as {} says", Value::Object(wanted.clone()));
                 return Err(ApiError::new(404, "nobody_selected", message, "see /api/v1/agents"));
@@ -128,19 +130,19 @@ fn says(key: &str) -> &'static str {
 }
 
 /// The agents whose rows are as wanted, by name.
-fn chosen(wanted: &Map<String, Value>, rows: Option<&Map<String, Value>>) -> Vec<String> {
-    let is = |row: &Value| {
+fn chosen(wanted: &Map<String, Value>, rows: impl Iterator<Item = (Arc<str>, Row)>) -> Vec<String> {
+    let is = |row: &Row| {
+        let says = |name: &str| row.get(name).unwrap_or(&Value::Null);
         wanted.iter().all(|(key, want)| match key.as_str() {
-            "gate" => row["gate"]["state"] == *want,
-            "verdict" => row["verdict"]["verdict"] == *want,
-            "strategy" => row["strategy"] == *want,
-            "quarantined" => row["quarantine"]["active"] == *want,
-            "policy" => row["gate"]["policy"] == *want,
+            "gate" => says("gate")["state"] == *want,
+            "verdict" => says("verdict")["verdict"] == *want,
+            "strategy" => says("strategy") == want,
+            "quarantined" => says("quarantine")["active"] == *want,
+            "policy" => says("gate")["policy"] == *want,
             _ => false,
         })
     };
-    let mut names: Vec<String> =
-        rows.into_iter().flatten().filter(|(_, row)| is(row)).map(|(name, _)| name.clone()).collect();
+    let mut names: Vec<String> = rows.filter(|(_, row)| is(row)).map(|(name, _)| name.to_string()).collect();
     names.sort_unstable();
     names
 }
@@ -213,7 +215,8 @@ mod tests {
             "c": {},
         }));
         let check = |wanted: Value, want: &[&str]| {
-            assert_eq!(chosen(&map(wanted.clone()), Some(&rows)), want, "{wanted}");
+            let rows = rows.clone().into_iter().map(|(name, row)| (Arc::from(name), map(row)));
+            assert_eq!(chosen(&map(wanted.clone()), rows), want, "{wanted}");
         };
         check(json!({ "gate": "killed" }), &["a", "b"]);
         check(json!({ "gate": "killed", "policy": "b3:1" }), &["b"]);

@@ -1,8 +1,11 @@
+use std::convert::Infallible;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use futures_util::stream;
 use serde_json::{Value, json};
 
 use crate::{
@@ -130,9 +133,28 @@ impl IntoResponse for ApiError {
     }
 }
 
-/// A JSON document as an answer. What was true a moment ago must not come from a cache.
+/// A JSON text of many pieces as an answer: they are made as it is sent, but for short ones.
+pub fn text_response(mut pieces: impl Iterator<Item = Vec<u8>> + Send + 'static) -> Response {
+    const SHORT_BYTES: usize = 1 << 20;
+    let mut first = Vec::new();
+    while first.len() < SHORT_BYTES {
+        match pieces.next() {
+            Some(piece) => first.extend(piece),
+            None => return json_body(StatusCode::OK, Body::from(first)),
+        }
+    }
+    let pieces = std::iter::once(first).chain(pieces).map(Ok::<_, Infallible>);
+    json_body(StatusCode::OK, Body::from_stream(stream::iter(pieces)))
+}
+
+/// A JSON document as an answer.
 pub fn json_response(status: StatusCode, value: &Value) -> Response {
-    let mut response = Response::new(Body::from(value.to_string() + "\n"));
+    json_body(status, Body::from(value.to_string() + "\n"))
+}
+
+/// What was true a moment ago must not come from a cache.
+fn json_body(status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

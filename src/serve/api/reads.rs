@@ -4,11 +4,12 @@ use std::{
 };
 
 use axum::{http::StatusCode, response::Response};
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::{
     Asked,
-    errors::{ApiError, json_response},
+    errors::{ApiError, json_response, text_response},
     openapi,
 };
 use crate::{
@@ -16,10 +17,9 @@ use crate::{
     files::Space,
     fold::lines::{Oddity, Outcome},
     live::Of,
-    serve::{
-        process,
-        routes::{App, Rows},
-    },
+    render::everybody::Change,
+    serve::{process, routes::App},
+    view::Row,
 };
 
 /// GET /api/v1/openapi.json
@@ -104,31 +104,35 @@ fn scrapes(app: &App) -> Value {
 /// GET /api/v1/state
 pub async fn state(app: App, asked: Asked) -> Result<Response, ApiError> {
     let recent = Asked::number(&asked.query, "recent").filter(|count| *count > 0);
-    let mut state = app.rows(recent.map_or(Of::All, |count| Of::Lately(count as usize))).await?;
-    complete(&state)?;
-    hold(&mut state.json, &app.not_ready());
-    Ok(json_response(StatusCode::OK, &state.json))
+    let now = app.everybody(recent.map_or(Of::All, |count| Of::Lately(count as usize))).await?;
+    complete(&now.silent)?;
+    let held = !app.not_ready().is_empty();
+    let change = move |row: &mut Row| {
+        hold(row);
+        true
+    };
+    Ok(text_response(now.state.text(None, held.then(|| Box::new(change) as Change))))
 }
 
 /// GET /api/v1/agents
 pub async fn agents(app: App, asked: Asked) -> Result<Response, ApiError> {
-    let mut state = app.rows(Of::All).await?;
-    complete(&state)?;
-    hold(&mut state.json, &app.not_ready());
-    let agents = match state.json["agents"].take() {
-        Value::Object(rows) => filtered(rows, &asked.query),
-        _ => Map::new(),
+    let now = app.everybody(Of::All).await?;
+    complete(&now.silent)?;
+    let (held, query) = (!app.not_ready().is_empty(), asked.query);
+    let chosen = ["gate", "verdict", "strategy"].iter().any(|name| query.contains_key(*name));
+    let change = move |row: &mut Row| {
+        if held {
+            hold(row);
+        }
+        is_meant(row, &query)
     };
-    Ok(json_response(StatusCode::OK, &json!({ "position": state.json["position"], "agents": agents })))
+    let change = (held || chosen).then(|| Box::new(change) as Change);
+    Ok(text_response(now.state.text(Some(&["position", "agents"]), change)))
 }
 
 /// While something is not to be relied on, nobody is shown as allowed.
-fn hold(state: &mut Value, problems: &[String]) {
-    if problems.is_empty() {
-        return;
-    }
-    let rows = state["agents"].as_object_mut().into_iter().flatten();
-    for (_, verdict) in rows.filter_map(|(name, row)| Some((name, row.get_mut("verdict")?))) {
+fn hold(row: &mut Row) {
+    if let Some(verdict) = row.get_mut("verdict") {
         verdict["verdict"] = "hold".into();
         verdict["live"] = false.into();
         verdict["size_multiplier"] = 0.0.into();
@@ -136,36 +140,37 @@ fn hold(state: &mut Value, problems: &[String]) {
     }
 }
 
-/// The rows that a query means.
-fn filtered(mut rows: Map<String, Value>, query: &Map<String, Value>) -> Map<String, Value> {
+/// Whether a query means a row.
+fn is_meant(row: &Row, query: &Map<String, Value>) -> bool {
+    let says = |name: &str, field: &str| row.get(name).map_or(&Value::Null, |value| &value[field]);
     let is = |name: &str, has: &Value| query.get(name).is_none_or(|wanted| has == wanted);
-    rows.retain(|_, row| {
-        is("gate", &row["gate"]["state"])
-            && is("verdict", &row["verdict"]["verdict"])
-            && is("strategy", &row["strategy"])
-    });
-    rows
+    is("gate", says("gate", "state"))
+        && is("verdict", says("verdict", "verdict"))
+        && is("strategy", row.get("strategy").unwrap_or(&Value::Null))
 }
 
 /// GET /api/v1/agents/{name}
 pub async fn agent(app: App, asked: Asked) -> Result<Response, ApiError> {
-    let mut state = app.rows(Of::One("agent", asked.path.clone())).await?;
-    complete(&state)?;
-    hold(&mut state.json, &app.not_ready());
-    let row = state.json["agents"].get(&asked.path).and_then(Value::as_object);
+    let mut state = app.rows(asked.path.clone()).await?;
+    complete(&state.silent)?;
+    let row = state.json["agents"].get_mut(&asked.path).and_then(Value::as_object_mut);
     let row = row.ok_or_else(|| unknown_agent(&asked.path))?;
+    if !app.not_ready().is_empty() {
+        hold(row);
+    }
+    let row = std::mem::take(row);
     let mut shown = Map::new();
     shown.insert("position".to_owned(), state.json["position"].clone());
     shown.insert("agent".to_owned(), asked.path.into());
-    shown.extend(row.clone());
+    shown.extend(row);
     Ok(json_response(StatusCode::OK, &Value::Object(shown)))
 }
 
 /// GET /api/v1/verdicts/{agent}
 pub async fn verdict(app: App, asked: Asked) -> Result<Response, ApiError> {
-    let state = app.rows(Of::One("agent", asked.path.clone())).await?;
+    let state = app.rows(asked.path.clone()).await?;
     let mut problems = app.not_ready();
-    problems.extend(complete(&state).err().map(|error| error.message));
+    problems.extend(complete(&state.silent).err().map(|error| error.message));
     let shown = verdict_of(&asked.path, &problems, &state.json);
     if shown["verdict"] == "allow"
         && let Some(last) = state.desk_position.and_then(|position| position.checked_sub(1))
@@ -206,8 +211,8 @@ pub async fn controls(app: App, _asked: Asked) -> Result<Response, ApiError> {
     let failed = |what: &dyn std::fmt::Display| ApiError::internal("cannot read controls.json", what);
     match text {
         Ok(text) => {
-            let value: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-            Ok(json_response(StatusCode::OK, &value))
+            serde_json::from_str::<IgnoredAny>(&text).map_err(|error| failed(&error))?;
+            Ok(text_response(std::iter::once(text.into_bytes())))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let message = "no controls are written yet";
@@ -225,11 +230,11 @@ pub fn unknown_agent(name: &str) -> ApiError {
 ///
 /// # Errors
 /// 503 with the names of those that did not.
-pub fn complete(state: &Rows) -> Result<(), ApiError> {
-    if state.silent.is_empty() && state.json.is_object() {
+pub fn complete(silent: &[&str]) -> Result<(), ApiError> {
+    if silent.is_empty() {
         return Ok(());
     }
-    let message = format!("no answer in time from: {}", state.silent.join(", "));
+    let message = format!("no answer in time from: {}", silent.join(", "));
     Err(ApiError::new(503, "behind", message, "ask again; /api/v1/status shows who is behind"))
 }
 
@@ -274,9 +279,10 @@ mod tests {
         let rows =
             json!({ "a": { "gate": { "state": "live" }, "strategy": "s" }, "b": { "gate": { "state": "killed" } } });
         let check = |query: Value, want: &[&str]| {
-            let rows = rows.as_object().cloned().expect("rows");
-            let query = query.as_object().cloned().expect("a query");
-            assert_eq!(filtered(rows, &query).keys().collect::<Vec<_>>(), want);
+            let query = query.as_object().expect("a query");
+            let meant = |(_, row): &(&String, &Value)| is_meant(row.as_object().expect("a row"), query);
+            let rows = rows.as_object().expect("rows").iter().filter(meant);
+            assert_eq!(rows.map(|(name, _)| name).collect::<Vec<_>>(), want);
         };
         check(json!({}), &["a", "b"]);
         check(json!({ "gate": "killed" }), &["b"]);
