@@ -64,7 +64,7 @@ pub fn likeness(
         }
     }
     let by_bytes = if of.is_intact(files) { compare_with_original(files, file, of, upto)? } else { None };
-    by_bytes.map_or_else(|| compare_digests(files, file, &extents_of(of.file())?), Ok)
+    by_bytes.map_or_else(|| compare_digests(files, file, of, &extents_of(of.file())?), Ok)
 }
 
 /// Nothing when the original does not hold what was sealed of it: whoever made the copy may empty the original while it
@@ -165,7 +165,7 @@ fn has_newline(bytes: &mut impl BufRead) -> io::Result<bool> {
 }
 
 /// Compares a file with the sealed extents of a generation.
-fn compare_digests(files: &Files, file: &Found, extents: &[SealedExtent]) -> io::Result<Likeness> {
+fn compare_digests(files: &Files, file: &Found, of: &Generation, extents: &[SealedExtent]) -> io::Result<Likeness> {
     let Some(first) = extents.first().map(|extent| extent.from) else { return Ok(Likeness::Different) };
     let mut bytes = source::unpack(source::open_found(files, file)?, file.name.compression, 0)?;
     io::copy(&mut bytes.by_ref().take(first), &mut io::sink())?;
@@ -173,13 +173,22 @@ fn compare_digests(files: &Files, file: &Found, extents: &[SealedExtent]) -> io:
         let mut hasher = blake3::Hasher::new();
         let read = io::copy(&mut bytes.by_ref().take(extent.to - extent.from), &mut hasher)?;
         if read < extent.to - extent.from {
-            return Ok(if matched > 0 { Likeness::Part } else { Likeness::Different });
+            let part = matched > 0 && has(files, of, extent.from, read, hasher.finalize()) != Some(false);
+            return Ok(if part { Likeness::Part } else { Likeness::Different });
         }
         if hasher.finalize() != extent.data {
             return Ok(Likeness::Different);
         }
     }
     Ok(Likeness::Copy)
+}
+
+/// Whether a generation has so many bytes of this digest from an offset on; none where they are not to be had.
+fn has(files: &Files, of: &Generation, from: u64, count: u64, digest: blake3::Hash) -> Option<bool> {
+    let bytes = source::open(files, &of.path, of.record.compression, from).ok()?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(bytes.take(count)).ok()?;
+    (hasher.count() == count).then(|| hasher.finalize() == digest)
 }
 
 #[cfg(test)]
@@ -220,6 +229,38 @@ mod tests {
             Ok(extents.iter().map(|e| SealedExtent { from: e.from, to: e.to, data: e.data }).collect())
         });
         assert_eq!(likeness.expect("a comparison"), Likeness::Copy);
+    }
+
+    #[test]
+    fn a_file_that_ends_within_an_extent_is_a_part_only_if_it_holds_the_same() {
+        let (line, other) = (b"{\"run_id\":\"r1\"}\n", b"{\"run_id\":\"r2\"}\n");
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, part) = (dir.path().join("runs.jsonl"), dir.path().join("runs.jsonl.1"));
+        let sealed = line.repeat(5);
+        let data = |from: usize, to: usize| blake3::hash(&sealed[from..to]);
+        let extents = [(0, 32), (32, 80)].map(|(from, to)| SealedExtent {
+            from: from as u64,
+            to: to as u64,
+            data: data(from, to),
+        });
+        let check = |original: &[u8], third: &[u8], want: Likeness| {
+            fs::write(&path, original).expect("a write");
+            fs::write(&part, [&line[..], line, third].concat()).expect("a write");
+            let record = GenerationRecord {
+                file: Arc::from("f1"),
+                stream: Arc::from("runs"),
+                name: "runs.jsonl".to_owned(),
+                id: source::identify(&Files::machine(), &path).expect("a file").0,
+                compression: Compression::None,
+            };
+            let of = Generation::new(&Files::machine(), record, path.clone(), 80, State::Ended);
+            let name = name::parse("runs.jsonl.1").expect("a stream file");
+            let found = scan::look(&Files::machine(), &part, name).expect("a regular file").expect("it is there");
+            assert_eq!(compare_digests(&Files::machine(), &found, &of, &extents).expect("a comparison"), want);
+        };
+        check(&sealed, line, Likeness::Part);
+        check(&sealed, other, Likeness::Different);
+        check(b"", other, Likeness::Part);
     }
 
     #[test]
