@@ -15,18 +15,19 @@ use crate::{
     files::{File, Files, How},
     fold::{Batch, Registration},
     store::{DurableMark, OwnLines, Snapshot, Snapshots, journal::Mark},
+    streams::Place,
 };
 
 /// What the keeper is told. Whatever stands on a round is sent after the round.
 pub enum ToKeeper {
-    /// Lines up to `end` are on the tape; these files hold them, by id.
+    /// Lines up to `end` are on the tape; these files hold them.
     Sealed {
         end: u64,
-        files: Vec<(Arc<str>, PathBuf)>,
+        files: Vec<Place>,
         new_links: bool,
     },
-    /// What files hold, by id, lies here now.
-    Moved(Vec<(Arc<str>, PathBuf)>),
+    /// What files hold lies here now.
+    Moved(Vec<Place>),
     /// Lines for one of our own files, in order.
     Lines {
         file: usize,
@@ -80,7 +81,7 @@ pub struct Keeper {
 #[derive(Default)]
 pub struct Waiting {
     sealed_to: u64,
-    files: BTreeMap<Arc<str>, PathBuf>,
+    files: BTreeMap<Arc<str>, Place>,
     new_links: bool,
     /// By file: how many lots, and their lines.
     lines: BTreeMap<usize, (u64, Vec<(Mark, String)>)>,
@@ -162,16 +163,20 @@ impl Keeper {
     /// Says what is not there any more. It could not be linked, and was removed before it was synced: unless it is found
     /// under another name, what was sealed of it is lost, and nothing may stand on it. The next start seals the rest again.
     fn sync(&self, waiting: &Waiting) -> io::Result<Option<String>> {
-        for path in waiting.files.values() {
+        for Place { path, inode, .. } in waiting.files.values() {
+            let gone = || {
+                let path = path.display();
+                let what = format!(
+                    "{path} was removed before its lines were durable, and could not be linked: unless it comes back, \
+                     nothing more is acknowledged until runtape is started again"
+                );
+                Ok(Some(what))
+            };
             match self.files.open(path, How::Read) {
+                // Another file took its name.
+                Ok(file) if inode.is_some() && *inode != Some(file.about()?.id.inode()) => return gone(),
                 Ok(file) => file.sync_data()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    let path = path.display();
-                    return Ok(Some(format!(
-                        "{path} was removed before its lines were durable, and could not be linked: unless it comes back, \
-                         nothing more is acknowledged until runtape is started again"
-                    )));
-                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return gone(),
                 Err(error) => return Err(error),
             }
         }
@@ -244,12 +249,12 @@ impl Waiting {
         match message {
             ToKeeper::Sealed { end, files, new_links } => {
                 self.sealed_to = self.sealed_to.max(end);
-                self.files.extend(files);
+                self.files.extend(files.into_iter().map(|place| (place.file.clone(), place)));
                 self.new_links |= new_links;
             }
             ToKeeper::Moved(files) => {
-                for (file, path) in files {
-                    self.files.entry(file).and_modify(|before| *before = path);
+                for place in files {
+                    self.files.entry(place.file.clone()).and_modify(|before| *before = place);
                 }
             }
             ToKeeper::Lines { file, mut lines } => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    generation::{self, Generation, GenerationRecord, State},
+    generation::{self, Generation, GenerationRecord, Place, State},
     held::HeldFiles,
     links,
     name::{self, Age, Compression},
@@ -46,8 +46,8 @@ pub struct Follower {
     pub(super) unlinked: BTreeMap<usize, Inode>,
     /// Links of files that could not be read, or be made durable, so far: by inode, under which id.
     pub(super) unread: HashMap<Inode, Arc<str>>,
-    /// Files whose bytes lie elsewhere now, and nobody was told yet: by id, where.
-    pub(super) moved: Vec<(Arc<str>, PathBuf)>,
+    /// Generations whose bytes lie elsewhere now, and nobody was told yet.
+    pub(super) moved: Vec<usize>,
     /// A sync failed, and nobody was told yet.
     pub(super) failed_sync: Option<io::Error>,
     /// Names of streams, and how many there may be.
@@ -197,14 +197,15 @@ impl Follower {
     pub(super) fn place(&mut self, of: usize, path: PathBuf) {
         let generation = &mut self.generations[of];
         if generation.path != path {
-            generation.path.clone_from(&path);
-            self.moved.push((generation.file().clone(), path));
+            generation.path = path;
+            self.moved.push(of);
         }
     }
 
-    /// Files whose bytes lie elsewhere since this was last asked, by id: linked, renamed, or to be had from a copy only.
-    pub fn moved(&mut self) -> Vec<(Arc<str>, PathBuf)> {
-        std::mem::take(&mut self.moved)
+    /// Files whose bytes lie elsewhere since this was last asked: linked, renamed, or to be had from a copy only.
+    pub fn moved(&mut self) -> Vec<Place> {
+        let moved = std::mem::take(&mut self.moved);
+        moved.into_iter().filter_map(|index| Some(self.generations.get(index)?.place())).collect()
     }
 
     /// Remembers that a pending range is on the tape.

@@ -48,6 +48,15 @@ pub struct Generation {
     pub on_tape: bool,
 }
 
+/// Where the bytes of a file lie, by its id.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub path: PathBuf,
+    /// What must lie there; none where a copy stands in for the file.
+    pub inode: Option<Inode>,
+}
+
 /// How far an unterminated line was searched for its end, so that a long one is not searched again from its start.
 #[derive(Clone, Debug, Default)]
 pub struct Partial {
@@ -74,9 +83,10 @@ pub enum State {
 pub const MARKER_BYTES: usize = 1024;
 
 impl Generation {
-    /// Its id, and where its bytes lie.
-    pub fn place(&self) -> (Arc<str>, PathBuf) {
-        (self.record.file.clone(), self.path.clone())
+    /// Where its bytes lie.
+    pub fn place(&self) -> Place {
+        let inode = (self.state == State::Open).then(|| self.inode());
+        Place { file: self.record.file.clone(), path: self.path.clone(), inode }
     }
 
     /// A file of which everything before `sealed` is known.

@@ -36,7 +36,7 @@ pub mod watch;
 
 pub use append::Appender;
 pub use follow::Follower;
-pub use generation::Generation;
+pub use generation::{Generation, Place};
 pub use lines::{LineReader, RawLine};
 pub use name::Compression;
 pub use poll::{Pending, Poll, Reset, ResetReason, Scope};
