@@ -117,7 +117,7 @@ fn what_cannot_be_read_is_told_and_read_once_it_can() {
 fn nothing_is_durable_behind_a_file_that_was_removed_before_it_was_until_the_next_start_seals_the_rest() {
     let disk = Simulated::new(Path::new(DIR));
     let mut steps = program(&disk);
-    write(&disk, format!("{LINE}\n").as_bytes());
+    write(&disk, b"{\"run_id\":\"r0\",\"agent\":\"b\",\"latency_ms\":2}\n");
     fail(&disk, Some(Kind::FailedNames));
     steps.look();
     fail(&disk, None);
