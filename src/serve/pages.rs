@@ -68,7 +68,7 @@ async fn answer(
         match ask(&directory, &|_| wanted()) {
             Ok(report) => Ok(show(&report, STYLED)),
             Err(Unanswered::Stranger(why)) => Err(ApiError::new(404, "unknown", why, "")),
-            Err(Unanswered::Replay(error)) => Err(ApiError::internal("cannot read the history", &error)),
+            Err(Unanswered::Replay(error)) => Err(ApiError::unread(&error)),
         }
     });
     match shown.await.and_then(|shown| shown) {

@@ -133,15 +133,21 @@ impl Server {
 
     /// The same, with variables of the environment.
     pub fn start_in(events: &Path, more: &[&str], env: &[(&str, &str)]) -> Server {
-        Server::start_by(Path::new(RUNTAPE), events, more, env)
+        Server::start_by(Path::new(RUNTAPE), events, more, env, Stdio::inherit())
     }
 
     /// The same, of the release build where there is one: for what needs its speed.
     pub fn start_fast(events: &Path, more: &[&str]) -> Server {
-        Server::start_by(&fast(), events, more, &[])
+        Server::start_by(&fast(), events, more, &[], Stdio::inherit())
     }
 
-    fn start_by(program: &Path, events: &Path, more: &[&str], env: &[(&str, &str)]) -> Server {
+    /// The same, with everything that it logs in a file.
+    pub fn start_logging(events: &Path, log: &Path) -> Server {
+        let log = fs::File::create(log).expect("a file");
+        Server::start_by(Path::new(RUNTAPE), events, &[], &[("RUNTAPE_LOG", "debug")], log.into())
+    }
+
+    fn start_by(program: &Path, events: &Path, more: &[&str], env: &[(&str, &str)], log: Stdio) -> Server {
         let events = events.to_str().expect("a UTF-8 path");
         let mut child = Command::new(program)
             .args(["serve", "--events", events, "--listen", "127.0.0.1:0"])
@@ -150,6 +156,7 @@ impl Server {
             .envs(env.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     live::AppendError,
+    replay::ReplayError,
     serve::{
         guard::{Reason, Refusal},
         room::Bound,
@@ -80,6 +81,15 @@ impl ApiError {
     pub fn internal(what: &str, error: &dyn std::fmt::Display) -> ApiError {
         tracing::error!("{what}: {error}");
         ApiError::new(500, "internal", format!("{what}: {error}"), "see the server's log; run `runtape verify`")
+    }
+
+    /// The history could not be read; that nobody waits for the answer any more is no fault.
+    pub fn unread(error: &ReplayError) -> ApiError {
+        if matches!(error, ReplayError::Unwanted) {
+            tracing::debug!("an answer is not made: {error}");
+            return ApiError::new(503, "unwanted", error.to_string(), "ask again");
+        }
+        ApiError::internal("cannot read the history", error)
     }
 }
 
