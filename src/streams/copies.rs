@@ -193,7 +193,7 @@ fn has(files: &Files, of: &Generation, from: u64, count: u64, digest: blake3::Ha
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::Arc};
+    use std::{fs, path::Path, sync::Arc};
 
     use super::*;
     use crate::streams::{
@@ -202,6 +202,18 @@ mod tests {
         scan,
     };
 
+    /// The file of the stream `runs`, as it is there now.
+    fn runs(path: &Path, sealed: u64, state: State) -> Generation {
+        let record = GenerationRecord {
+            file: Arc::from("f1"),
+            stream: Arc::from("runs"),
+            name: "runs.jsonl".to_owned(),
+            id: source::identify(&Files::machine(), path).expect("a file").0,
+            compression: Compression::None,
+        };
+        Generation::new(&Files::machine(), record, path.to_owned(), sealed, state)
+    }
+
     /// What a comparison finds that began while the original was whole.
     fn check(after: &[u8], want: Option<Likeness>) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -209,14 +221,7 @@ mod tests {
         let sealed = b"{\"run_id\":\"r1\"}\n".repeat(100);
         fs::write(&path, &sealed).expect("a write");
         fs::write(&copy, &sealed).expect("a write");
-        let record = GenerationRecord {
-            file: Arc::from("f1"),
-            stream: Arc::from("runs"),
-            name: "runs.jsonl".to_owned(),
-            id: source::identify(&Files::machine(), &path).expect("a file").0,
-            compression: Compression::None,
-        };
-        let original = Generation::new(&Files::machine(), record, path.clone(), sealed.len() as u64, State::Open);
+        let original = runs(&path, sealed.len() as u64, State::Open);
         fs::write(&path, after).expect("a write");
         let name = name::parse("runs.jsonl.1").expect("a stream file");
         let found = scan::look(&Files::machine(), &copy, name).expect("a regular file").expect("it is there");
@@ -246,14 +251,7 @@ mod tests {
         let check = |original: &[u8], third: &[u8], want: Likeness| {
             fs::write(&path, original).expect("a write");
             fs::write(&part, [&line[..], line, third].concat()).expect("a write");
-            let record = GenerationRecord {
-                file: Arc::from("f1"),
-                stream: Arc::from("runs"),
-                name: "runs.jsonl".to_owned(),
-                id: source::identify(&Files::machine(), &path).expect("a file").0,
-                compression: Compression::None,
-            };
-            let of = Generation::new(&Files::machine(), record, path.clone(), 80, State::Ended);
+            let of = runs(&path, 80, State::Ended);
             let name = name::parse("runs.jsonl.1").expect("a stream file");
             let found = scan::look(&Files::machine(), &part, name).expect("a regular file").expect("it is there");
             assert_eq!(compare_digests(&Files::machine(), &found, &of, &extents).expect("a comparison"), want);
