@@ -88,6 +88,7 @@ pub struct PerSubject<T> {
 
 impl<T: Default> PerSubject<T> {
     /// The state of a subject, made on first touch. The fleet and the unknown have none here.
+    #[inline]
     pub fn entry(&mut self, subject: Subject) -> Option<&mut T> {
         let (states, id) = match subject {
             Subject::Agent(id) => (&mut self.agents, id as usize),
@@ -101,6 +102,7 @@ impl<T: Default> PerSubject<T> {
     }
 
     /// The state of a subject, if it was ever touched.
+    #[inline]
     pub fn get(&self, subject: Subject) -> Option<&T> {
         match subject {
             Subject::Agent(id) => self.agents.get(id as usize),
@@ -134,7 +136,24 @@ pub struct SubjectSet {
 }
 
 impl SubjectSet {
+    /// Most of those put in are there already: that is seen first.
+    #[inline]
     pub fn insert(&mut self, subject: Subject) {
+        if !self.contains(subject) {
+            self.add(subject);
+        }
+    }
+
+    #[inline]
+    fn contains(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Fleet => self.fleet,
+            other => self.members.get(other).is_some_and(|member| *member),
+        }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, subject: Subject) {
         let member = match subject {
             Subject::Fleet => Some(&mut self.fleet),
             other => self.members.entry(other),

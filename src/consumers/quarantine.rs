@@ -68,7 +68,6 @@ impl Rule {
 struct Look {
     count: usize,
     drawdown: f64,
-    sharpe_is_low: bool,
     pnl_drawdown_bps: Option<f64>,
 }
 
@@ -173,7 +172,7 @@ impl Agent {
         self.rewards.push(reward);
         let rules = &policy.quarantine;
         let numbers = self.numbers(rules);
-        let broken = broken_rule(&numbers, rules);
+        let broken = self.broken_rule(&numbers, rules);
         if let Some(held) = &mut self.held {
             held.rewards += 1;
             let may_leave = held.rewards > rules.min_dwell_runs && numbers.drawdown > rules.clear_drawdown;
@@ -198,11 +197,23 @@ impl Agent {
         }
     }
 
+    /// The first rule that holds, in the order of the policy. The Sharpe ratio costs the most, and is only asked for when
+    /// it decides.
+    fn broken_rule(&self, numbers: &Look, rules: &policy::Quarantine) -> Option<Rule> {
+        if numbers.drawdown <= rules.drawdown_limit {
+            return Some(Rule::Drawdown);
+        }
+        if numbers.count >= rules.sharpe_min_runs && self.rewards.sharpe_is_below(rules.sharpe_floor) {
+            return Some(Rule::Sharpe);
+        }
+        let (drawdown, limit) = (numbers.pnl_drawdown_bps?, rules.pnl_drawdown_limit_bps?);
+        (drawdown <= limit).then_some(Rule::PnlDrawdown)
+    }
+
     fn numbers(&self, rules: &policy::Quarantine) -> Look {
         Look {
             count: self.rewards.len(),
             drawdown: self.rewards.drawdown(),
-            sharpe_is_low: self.rewards.sharpe_is_below(rules.sharpe_floor),
             pnl_drawdown_bps: rules.pnl_drawdown_limit_bps.map(|_| self.pnl.drawdown()),
         }
     }
@@ -225,16 +236,4 @@ impl Look {
         }
         list
     }
-}
-
-/// The first rule that holds, in the order of the policy.
-fn broken_rule(numbers: &Look, rules: &policy::Quarantine) -> Option<Rule> {
-    if numbers.drawdown <= rules.drawdown_limit {
-        return Some(Rule::Drawdown);
-    }
-    if numbers.count >= rules.sharpe_min_runs && numbers.sharpe_is_low {
-        return Some(Rule::Sharpe);
-    }
-    let (drawdown, limit) = (numbers.pnl_drawdown_bps?, rules.pnl_drawdown_limit_bps?);
-    (drawdown <= limit).then_some(Rule::PnlDrawdown)
 }

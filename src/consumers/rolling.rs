@@ -12,7 +12,7 @@ use crate::{
         At, Body, Consumer, Decisions, Event,
         batch::{Pnl, Run},
     },
-    stats::{KeyedWindow, Summary, order},
+    stats::{KeyedWindow, Summary, order, ring},
     subject::{PerSubject, Subject},
     view::{Family, MetricType::Gauge, Row, Samples},
 };
@@ -133,6 +133,7 @@ fn push(window: &mut VecDeque<f64>, value: Option<f64>, capacity: usize) {
     while window.len() >= capacity {
         window.pop_front();
     }
+    ring::make_room(window, capacity);
     window.push_back(value);
 }
 

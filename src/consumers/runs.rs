@@ -6,7 +6,7 @@ mod mark;
 
 use serde::{Deserialize, Serialize};
 
-use self::mark::Mark;
+use self::mark::{Mark, RunId};
 use crate::{
     event::{Nanos, money, time},
     fold::{At, Body, Consumer, Decisions, Event, batch::Run},
@@ -151,7 +151,7 @@ impl Consumer for Runs {
 
 impl Totals {
     fn run(&mut self, at: &At, event: &Event, run: &Run) {
-        let run_id = event.run_id.map_or("", |text| at.text(text));
+        let run_id = &RunId::of(event.run_id.map_or("", |text| at.text(text)));
         self.runs += 1;
         self.last_run.set(run_id, 1.0, event.time);
         self.tokens_in = self.tokens_in.saturating_add(run.tokens_in);
@@ -215,7 +215,7 @@ impl Totals {
 }
 
 impl ErrorType {
-    fn hit(&mut self, run_id: &str, time: Option<Nanos>) {
+    fn hit(&mut self, run_id: &RunId, time: Option<Nanos>) {
         self.count += 1;
         self.last.set(run_id, 1.0, time);
     }
@@ -228,9 +228,11 @@ impl<B: Bounds> Default for Observed<B> {
 }
 
 impl<B: Bounds> Observed<B> {
-    fn observe(&mut self, value: f64, run_id: &str, time: Option<Nanos>) {
+    fn observe(&mut self, value: f64, run_id: &RunId, time: Option<Nanos>) {
         let bucket = self.histogram.get_or_insert_default().observe(value);
-        self.marks.resize_with(B::UPPER.len() + 1, Mark::default);
+        if self.marks.len() != B::UPPER.len() + 1 {
+            self.marks.resize_with(B::UPPER.len() + 1, Mark::default);
+        }
         if !run_id.is_empty() {
             self.marks[bucket].set(run_id, value, time);
         }

@@ -21,7 +21,7 @@ fn near(usd: f64) -> Option<i128> {
     const CLEAR: f64 = 0.5 - 1.0 / 512.0;
     let nano = usd * USD as f64;
     let rounded = nano.round_ties_even();
-    (nano.abs() < MOST && (nano - rounded).abs() < CLEAR).then_some(rounded as i128)
+    (nano.abs() < MOST && (nano - rounded).abs() < CLEAR).then_some(i128::from(rounded as i64))
 }
 
 /// Nano-USD of tokens at prices in USD per million: the sum over the parts, rounded once, half to even. A price stands
@@ -43,7 +43,7 @@ pub fn token_cost(parts: &[(u64, f64)]) -> i128 {
 pub fn to_usd(nano_usd: i128) -> f64 {
     if nano_usd.unsigned_abs() <= 1 << 53 {
         // Both are exact, so the division rounds once.
-        return nano_usd as f64 / USD as f64;
+        return nano_usd as i64 as f64 / USD as f64;
     }
     // Digits and exponent of an integer always parse, and parsing rounds once.
     format!("{nano_usd}e-9").parse().unwrap_or(f64::NAN)

@@ -209,6 +209,7 @@ pub struct Batch {
 
 impl Batch {
     /// The policy in force at one of its positions.
+    #[inline]
     pub fn policy_at(&self, position: u64) -> &Arc<InForce> {
         if let [(_, only)] = &self.policies[..] {
             return only;

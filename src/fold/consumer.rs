@@ -8,7 +8,7 @@ use crate::{
     decision::{Decision, DecisionLine, Numbers},
     event::Nanos,
     policy::{InForce, Limits, Policy},
-    subject::{Subject, Subjects},
+    subject::{Subject, SubjectSet, Subjects},
     view::{Family, Load, Row, Samples},
 };
 
@@ -21,7 +21,7 @@ pub struct At<'a> {
     /// the next day for everybody.
     pub now: Option<Nanos>,
     pub(super) batch: &'a Batch,
-    pub(super) in_force: &'a InForce,
+    pub(super) in_force: &'a Arc<InForce>,
     pub(super) subjects: &'a Subjects,
 }
 
@@ -52,11 +52,30 @@ impl<'a> At<'a> {
     }
 }
 
-/// What a consumer concludes at one position: decisions, and subjects that changed without an event of theirs.
+/// The policy that somebody follows. As long as it stays the same one, that is seen by its address and no table of it
+/// is compared. It is no state: after a load the first policy is another one.
+#[derive(Debug, Default)]
+pub struct Followed(Option<Arc<InForce>>);
+
+impl Followed {
+    /// Whether another policy is in force than at the last call.
+    #[inline]
+    pub fn is_another(&mut self, at: &At) -> bool {
+        let same = self.0.as_ref().is_some_and(|policy| Arc::ptr_eq(policy, at.in_force));
+        if !same {
+            self.0 = Some(at.in_force.clone());
+        }
+        !same
+    }
+}
+
+/// What a consumer concludes of a batch: decisions, and the subjects that changed.
 #[derive(Debug, Default)]
 pub struct Decisions {
     pub(super) list: Vec<Decision>,
-    pub(super) touched: Vec<Subject>,
+    /// Kept until somebody asks who changed.
+    pub(super) touched: SubjectSet,
+    /// All agents and strategies changed.
     pub(super) everyone: bool,
     pub(super) stamp: Stamp,
 }
@@ -72,10 +91,15 @@ pub(super) struct Stamp {
 }
 
 impl Decisions {
+    /// Goes on to a position.
+    pub(super) fn begin(&mut self, position: u64, tape_time: Option<Nanos>) {
+        (self.stamp.cause, self.stamp.ordinal, self.stamp.tape_time) = (position, 0, tape_time);
+    }
+
     /// Emits a decision about a subject: the verdict, the rule that decided and its numbers.
     pub fn emit(&mut self, subject: Subject, verdict: &'static str, rule: &'static str, numbers: Numbers) {
         self.push(subject, None, verdict, rule, numbers);
-        self.touched.push(subject);
+        self.touched.insert(subject);
     }
 
     /// Emits a decision about whom a command or a request names, known or not.
@@ -120,7 +144,7 @@ impl Decisions {
 
     /// Marks a subject as changed, so that its samples are rendered anew.
     pub fn touch(&mut self, subject: Subject) {
-        self.touched.push(subject);
+        self.touched.insert(subject);
     }
 
     /// Marks all agents and strategies as changed, in constant time.

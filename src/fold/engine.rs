@@ -1,3 +1,5 @@
+use std::vec::IntoIter;
+
 use crate::decision::DecisionLine;
 
 use super::{Batch, Consumer, Emitted, Slot, slot::Held};
@@ -32,8 +34,14 @@ pub struct Said(Vec<(&'static str, Vec<Emitted>)>);
 impl Said {
     /// All decisions, ordered by position, then list order, then ordinal.
     pub fn all(self) -> Vec<Emitted> {
-        let mut all: Vec<Emitted> = self.0.into_iter().flat_map(|(_, list)| list).collect();
-        all.sort_by_key(|emitted| emitted.decision.cause);
+        let mut all = Vec::with_capacity(self.0.iter().map(|(_, list)| list.len()).sum());
+        let mut lists: Vec<IntoIter<Emitted>> = self.0.into_iter().map(|(_, list)| list.into_iter()).collect();
+        lists.retain(|list| list.len() > 0);
+        // Each list is sorted, and of two at one position the first comes first.
+        let cause = |list: &IntoIter<Emitted>| list.as_slice().first().map_or(u64::MAX, |first| first.decision.cause);
+        while let Some(first) = lists.iter_mut().min_by_key(|list| cause(list)).and_then(Iterator::next) {
+            all.push(first);
+        }
         all
     }
 }

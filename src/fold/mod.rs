@@ -10,6 +10,8 @@ pub mod consumer;
 mod dedupe;
 /// All consumers stepped together, in list order.
 pub mod engine;
+/// What was said of a batch, position by position.
+mod heard;
 /// Lines to events: dedupe, tape time, join; shared by all consumers.
 pub mod intake;
 /// Which agent a run belongs to, and the PnL that waits for one.
@@ -26,7 +28,7 @@ pub mod slot;
 mod tests;
 
 pub use batch::{Batch, Body, Entry, Event, Place, Placed, Reject, Text};
-pub use consumer::{At, Consumer, Decisions};
+pub use consumer::{At, Consumer, Decisions, Followed};
 pub use engine::{Engine, Registration};
 pub use intake::Intake;
 pub use lines::Lines;

@@ -3,6 +3,7 @@ use std::{ops::Range, sync::Arc};
 use super::{
     Batch, Entry,
     consumer::{At, Consumer, Decisions, Stamp},
+    heard::Heard,
 };
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use crate::{
     decision::{Decision, DecisionLine},
     event::Nanos,
     policy::{InForce, Limits},
-    subject::{Subject, SubjectSet, Subjects},
+    subject::{Subject, Subjects},
     view::{Family, Load, Row, Samples},
 };
 
@@ -98,10 +99,7 @@ pub struct Held<C> {
     consumer: C,
     position: u64,
     subjects: Subjects,
-    touched: SubjectSet,
-    /// All of them changed.
-    everyone: bool,
-    scratch: Decisions,
+    out: Decisions,
 }
 
 impl<C: Consumer> Slot for Held<C> {
@@ -139,27 +137,27 @@ impl<C: Consumer> Slot for Held<C> {
         );
         let agents = learn(&mut self.subjects.agents, batch.agents_before, &batch.new_agents);
         let strategies = learn(&mut self.subjects.strategies, batch.strategies_before, &batch.new_strategies);
+        self.out.stamp = Stamp { consumer: C::NAME, version: C::VERSION, ..Stamp::default() };
         // After a load, names may come from before the slot's position, and what it knows of them is to be shown.
-        self.touched.extend(agents.map(Subject::Agent).chain(strategies.map(Subject::Strategy)));
-        let mut emitted = Vec::new();
+        self.out.touched.extend(agents.map(Subject::Agent).chain(strategies.map(Subject::Strategy)));
         let skip = batch.entries.partition_point(|entry| entry.position < self.position);
+        let mut heard = Heard::of(heard, &(self.position..batch.next));
         let mut entries = &batch.entries[skip..];
-        let due = self.position..batch.next;
-        let mut voices: Vec<&[Emitted]> = heard.iter().map(|list| within(list, &due)).collect();
-        let mut heard_next = first_heard(&voices);
-        while let Some(position) = earlier(entries.first().map(|entry| entry.position), heard_next) {
-            let here = entries.iter().take_while(|entry| entry.position == position).count();
+        while let Some((first, later)) = entries.split_first() {
+            let position = first.position;
+            while heard.next() < position {
+                self.fold_position(batch, heard.next(), &[], &mut heard);
+            }
+            let here = 1 + later.iter().take_while(|entry| entry.position == position).count();
             let (now, later) = entries.split_at(here);
             entries = later;
-            if heard_next == Some(position) {
-                self.fold_position(batch, position, now, &mut voices, &mut emitted);
-                heard_next = first_heard(&voices);
-            } else {
-                self.fold_position(batch, position, now, &mut [], &mut emitted);
-            }
+            self.fold_position(batch, position, now, &mut heard);
+        }
+        while heard.next() != Heard::NOBODY {
+            self.fold_position(batch, heard.next(), &[], &mut heard);
         }
         self.position = self.position.max(batch.next);
-        emitted
+        self.emitted(batch)
     }
 
     fn save(&self) -> Vec<u8> {
@@ -179,7 +177,7 @@ impl<C: Consumer> Slot for Held<C> {
     fn learn(&mut self, subjects: &Subjects) {
         learn(&mut self.subjects.agents, 0, &subjects.agents);
         learn(&mut self.subjects.strategies, 0, &subjects.strategies);
-        self.touched.extend(self.subjects.all());
+        self.out.touched.extend(self.subjects.all());
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {
@@ -207,8 +205,8 @@ impl<C: Consumer> Slot for Held<C> {
     }
 
     fn take_touched(&mut self) -> Vec<Subject> {
-        let touched = self.touched.take();
-        if !std::mem::take(&mut self.everyone) {
+        let touched = self.out.touched.take();
+        if !std::mem::take(&mut self.out.everyone) {
             return touched;
         }
         let fleet = touched.contains(&Subject::Fleet).then_some(Subject::Fleet);
@@ -217,70 +215,41 @@ impl<C: Consumer> Slot for Held<C> {
 }
 
 impl<C: Consumer> Held<C> {
-    /// All events of one position, then all decisions heard at it.
-    fn fold_position(
-        &mut self,
-        batch: &Batch,
-        position: u64,
-        entries: &[Entry],
-        voices: &mut [&[Emitted]],
-        emitted: &mut Vec<Emitted>,
-    ) {
-        let tape_time = entries.last().map_or_else(|| heard_time(voices, position), |entry| entry.tape_time);
-        let out = &mut self.scratch;
-        out.stamp = Stamp { cause: position, ordinal: 0, tape_time, consumer: C::NAME, version: C::VERSION };
-        let in_force = batch.policy_at(position);
-        let now = entries.last().map_or(tape_time, |entry| entry.now);
-        let at = At { position, tape_time, now, batch, in_force, subjects: &self.subjects };
-        for entry in entries {
-            self.consumer.apply(&at, &entry.event, out);
-            self.touched.extend(entry.event.agent.map(Subject::Agent));
-            self.touched.extend(entry.event.strategy.map(Subject::Strategy));
-        }
-        for voice in voices.iter_mut() {
-            while let Some((first, rest)) = voice.split_first().filter(|(e, _)| e.decision.cause == position) {
-                self.consumer.hear(&at, &first.decision, out);
-                *voice = rest;
+    /// All events of one position, then all decisions heard at it. Most positions have one event and nothing to hear.
+    #[inline]
+    fn fold_position(&mut self, batch: &Batch, position: u64, entries: &[Entry], heard: &mut Heard) {
+        let (tape_time, now) = match entries.last() {
+            Some(entry) => (entry.tape_time, entry.now),
+            None => (heard.tape_time(), heard.tape_time()),
+        };
+        let out = &mut self.out;
+        out.begin(position, tape_time);
+        let at = At { position, tape_time, now, batch, in_force: batch.policy_at(position), subjects: &self.subjects };
+        for Entry { event, .. } in entries {
+            self.consumer.apply(&at, event, out);
+            if let Some(agent) = event.agent {
+                out.touch(Subject::Agent(agent));
+            }
+            if let Some(strategy) = event.strategy {
+                out.touch(Subject::Strategy(strategy));
             }
         }
-        self.everyone |= std::mem::take(&mut out.everyone);
-        // Most events touch nobody else and lead to no decision.
-        if !out.touched.is_empty() {
-            self.touched.extend(out.touched.drain(..));
+        if heard.next() == position {
+            heard.take(|decision| self.consumer.hear(&at, decision, out));
         }
-        if out.list.is_empty() {
-            return;
-        }
-        emitted.extend(out.list.drain(..).map(|decision| {
+    }
+
+    /// The decisions of a batch, with what their written form needs.
+    fn emitted(&mut self, batch: &Batch) -> Vec<Emitted> {
+        let subjects = &self.subjects;
+        let emitted = self.out.list.drain(..).map(|decision| {
             let stranger = decision.stranger.as_deref().map(Arc::from);
-            let subject = stranger.unwrap_or_else(|| self.subjects.shared(decision.subject));
-            Emitted::new(decision, subject, in_force.clone())
-        }));
+            let subject = stranger.unwrap_or_else(|| subjects.shared(decision.subject));
+            let policy = batch.policy_at(decision.cause).clone();
+            Emitted::new(decision, subject, policy)
+        });
+        emitted.collect()
     }
-}
-
-fn heard_time(voices: &[&[Emitted]], position: u64) -> Option<Nanos> {
-    let first = voices.iter().filter_map(|voice| voice.first()).find(|e| e.decision.cause == position)?;
-    first.decision.tape_time
-}
-
-/// Decisions of some positions: whoever is heard may be ahead, or say again what was heard before.
-fn within<'a>(list: &'a [Emitted], positions: &Range<u64>) -> &'a [Emitted] {
-    let from = list.partition_point(|emitted| emitted.decision.cause < positions.start);
-    let rest = &list[from..];
-    &rest[..rest.partition_point(|emitted| emitted.decision.cause < positions.end)]
-}
-
-fn earlier(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// The position of the first decision that is still to be heard.
-fn first_heard(voices: &[&[Emitted]]) -> Option<u64> {
-    voices.iter().filter_map(|voice| voice.first()).map(|emitted| emitted.decision.cause).min()
 }
 
 /// Appends the names of a batch that are not known yet; returns their ids.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::fixed::Wide;
 use super::number::{Number, UNIT, WIDENING, units};
+use super::plain;
 use super::scaled::{SMALLEST, admit};
 
 /// An exact real number: any sum and difference of up to 2^32 admitted `f64`.
@@ -29,6 +30,7 @@ impl Exact {
     pub const ZERO: Exact = Exact(Value::Narrow(0));
 
     /// The nearest `f64`, ties to even.
+    #[inline]
     pub fn to_f64(&self) -> f64 {
         match &self.0 {
             Value::Narrow(units) => units.to_f64(),
@@ -71,6 +73,16 @@ impl Exact {
         }
     }
 
+    /// Of any `f64`; few are not plain.
+    #[cold]
+    fn unusual(x: f64) -> Exact {
+        let x = admit(x);
+        match units(x) {
+            Some(units) => Exact(Value::Narrow(units)),
+            None => Exact(Value::Wide(Box::new(Wide::of(x).expect("every admitted value is wide enough")))),
+        }
+    }
+
     fn from_wide(wide: Wide) -> Exact {
         // Taken apart and put together again: equal only if no bit was below the unit or above 128.
         let units = wide.bits_from(WIDENING) as i128;
@@ -78,13 +90,19 @@ impl Exact {
     }
 
     /// Applies a narrow operation if it can be done, else the wide one.
+    #[inline]
     fn combine(&mut self, other: &Exact, narrow: fn(i128, i128) -> Option<i128>, wide: fn(&mut Wide, &Wide)) {
-        if let (Value::Narrow(a), Value::Narrow(b)) = (&self.0, &other.0)
+        if let (Value::Narrow(a), Value::Narrow(b)) = (&mut self.0, &other.0)
             && let Some(units) = narrow(*a, *b)
         {
-            self.0 = Value::Narrow(units);
+            *a = units;
             return;
         }
+        self.combine_wide(other, wide);
+    }
+
+    #[cold]
+    fn combine_wide(&mut self, other: &Exact, wide: fn(&mut Wide, &Wide)) {
         let mut result = self.widened();
         wide(&mut result, &other.widened());
         *self = Exact::from_wide(result);
@@ -99,34 +117,35 @@ impl Default for Exact {
 
 impl From<f64> for Exact {
     /// The admitted value, exactly.
+    #[inline]
     fn from(x: f64) -> Exact {
-        let x = admit(x);
-        match units(x) {
-            Some(units) => Exact(Value::Narrow(units)),
-            None => Exact(Value::Wide(Box::new(Wide::of(x).expect("every admitted value is wide enough")))),
-        }
+        plain::units(x).map_or_else(|| Exact::unusual(x), |units| Exact(Value::Narrow(units)))
     }
 }
 
 impl AddAssign<&Exact> for Exact {
+    #[inline]
     fn add_assign(&mut self, other: &Exact) {
         self.combine(other, i128::checked_add, |a, b| *a += b);
     }
 }
 
 impl SubAssign<&Exact> for Exact {
+    #[inline]
     fn sub_assign(&mut self, other: &Exact) {
         self.combine(other, i128::checked_sub, |a, b| *a -= b);
     }
 }
 
 impl AddAssign<f64> for Exact {
+    #[inline]
     fn add_assign(&mut self, x: f64) {
         *self += &Exact::from(x);
     }
 }
 
 impl SubAssign<f64> for Exact {
+    #[inline]
     fn sub_assign(&mut self, x: f64) {
         *self -= &Exact::from(x);
     }

@@ -18,6 +18,11 @@ pub(super) type WideSquare = Fixed<38>;
 pub(super) struct Fixed<const L: usize>([u64; L]);
 
 impl<const L: usize> Fixed<L> {
+    /// The number of these limbs.
+    pub fn of_limbs(limbs: [u64; L]) -> Self {
+        Fixed(limbs)
+    }
+
     /// `magnitude * 2^shift` for a magnitude given by its limbs; `None` when it does not fit beside a sign.
     pub fn from_magnitude(magnitude: &[u64], shift: usize) -> Option<Self> {
         let mut limbs = [0; L];

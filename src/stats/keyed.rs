@@ -5,7 +5,7 @@ use std::{collections::VecDeque, hash::Hash};
 use foldhash::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
-use super::{Exact, Places, Summary, scaled::admit};
+use super::{Exact, Places, Summary, ring, scaled::admit};
 
 /// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
 /// any other key, or none, it is an entry of its own.
@@ -28,6 +28,8 @@ struct Entry<K> {
     key: K,
     /// The sum, rounded.
     value: f64,
+    /// What stands for the key among the places, so that it is not hashed again when the entry leaves.
+    tag: u32,
     keyed: bool,
     /// The sum is more than its rounded value: it is among the sums.
     longer: bool,
@@ -47,22 +49,26 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     /// At least 1.
     pub fn set_capacity(&mut self, capacity: usize) {
         self.capacity = capacity.max(1);
-        self.trim();
+        self.trim(self.capacity);
     }
 
     /// Adds a value under a key; says what became of which entry.
     pub fn add(&mut self, key: Option<K>, value: f64) -> Change {
-        if let Some(place) = key.and_then(|key| self.place_of(key)) {
+        let tag = key.map_or(0, |key| self.places.tag(&key));
+        if let Some(place) = key.and_then(|key| self.place_of(key, tag)) {
             return self.add_to(place, value);
         }
-        if let Some(key) = key {
-            self.places.insert(&key, self.number(self.entries.len()));
+        let evicted = self.trim(self.capacity - 1);
+        if key.is_some() {
+            self.places.insert_tagged(tag, self.number(self.entries.len()));
         }
         let value = admit(value);
-        self.entries.push_back(Entry { key: key.unwrap_or_default(), value, keyed: key.is_some(), longer: false });
-        Change { before: None, after: value, age: 1, evicted: self.trim() }
+        ring::make_room(&mut self.entries, self.capacity);
+        self.entries.push_back(Entry { key: key.unwrap_or_default(), value, tag, keyed: key.is_some(), longer: false });
+        Change { before: None, after: value, age: 1, evicted }
     }
 
+    #[cold]
     fn add_to(&mut self, place: usize, value: f64) -> Change {
         let mut sum = self.exact(place);
         sum += value;
@@ -83,17 +89,22 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
         self.first.wrapping_add(place as u32)
     }
 
-    fn place_of(&self, key: K) -> Option<usize> {
+    fn place_of(&self, key: K, tag: u32) -> Option<usize> {
         let place = |number: u32| number.wrapping_sub(self.first) as usize;
         let has_it = |number| self.entries.get(place(number)).is_some_and(|entry| entry.keyed && entry.key == key);
-        self.places.find(&key, has_it).map(place)
+        self.places.find_tagged(tag, has_it).map(place)
     }
 
     /// The sum at a place.
+    #[inline]
     fn exact(&self, place: usize) -> Exact {
         let Entry { value, longer, .. } = self.entries[place];
-        let sum = if longer { self.sums.get(&self.number(place)) } else { None };
-        sum.cloned().unwrap_or_else(|| Exact::from(value))
+        if longer { self.longer(place, value) } else { Exact::from(value) }
+    }
+
+    #[cold]
+    fn longer(&self, place: usize, value: f64) -> Exact {
+        self.sums.get(&self.number(place)).cloned().unwrap_or_else(|| Exact::from(value))
     }
 
     /// The sum that is the `nth` from the end, the newest being the first.
@@ -135,13 +146,14 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
         Some((skip..self.entries.len()).map(|place| self.exact(place)).sum::<Exact>().to_f64())
     }
 
-    /// Drops what is too much; returns the last sum dropped.
-    fn trim(&mut self) -> Option<f64> {
+    /// Drops the oldest beyond so many; returns the last sum dropped.
+    #[inline]
+    fn trim(&mut self, most: usize) -> Option<f64> {
         let mut dropped = None;
-        while self.entries.len() > self.capacity {
-            let Some(Entry { key, value, keyed, longer }) = self.entries.pop_front() else { break };
+        while self.entries.len() > most {
+            let Some(Entry { value, tag, keyed, longer, .. }) = self.entries.pop_front() else { break };
             if keyed {
-                self.places.remove(&key, self.first);
+                self.places.remove_tagged(tag, self.first);
             }
             if longer {
                 self.sums.remove(&self.first);
@@ -184,10 +196,11 @@ impl<'de, K: Deserialize<'de> + Copy + Default + Eq + Hash> Deserialize<'de> for
         let (capacity, entries): (usize, Vec<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
         let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
         for (number, (key, sum)) in (0..).zip(entries) {
-            key.iter().for_each(|key| window.places.insert(key, number));
+            let tag = key.map_or(0, |key| window.places.tag(&key));
+            key.iter().for_each(|_| window.places.insert_tagged(tag, number));
             let value = sum.to_f64();
             let longer = sum != Exact::from(value);
-            window.entries.push_back(Entry { key: key.unwrap_or_default(), value, keyed: key.is_some(), longer });
+            window.entries.push_back(Entry { key: key.unwrap_or_default(), value, tag, keyed: key.is_some(), longer });
             if longer {
                 window.sums.insert(number, sum);
             }

@@ -20,12 +20,18 @@ mod fixed;
 pub mod histogram;
 /// A bounded FIFO of exact sums, each kept under a key while it is in the window.
 pub mod keyed;
+/// A bounded FIFO of `f64` with its exact mean, and nothing else.
+pub mod mean;
 /// The two number types that windows compute with: fast `i128`, and wide for everything else.
 mod number;
 /// Median and nearest-rank percentiles by integer arithmetic.
 pub mod order;
 /// Where the entries of a queue are, by key.
 pub mod places;
+/// Plain `f64` to narrow numbers and back, by shifts alone.
+mod plain;
+/// Queues that hold so many entries and no more.
+pub mod ring;
 /// From exact integers and quotients to the nearest `f64`.
 mod scaled;
 /// Where the mean of a sequence changed.
@@ -51,6 +57,7 @@ mod tests;
 pub use exact::Exact;
 pub use histogram::{Bounds, Histogram};
 pub use keyed::{Change, KeyedWindow};
+pub use mean::MeanWindow;
 pub use places::Places;
 pub use scaled::{LIMIT, admit};
 pub use summary::Summary;

@@ -6,7 +6,8 @@
 use std::ops::{AddAssign, Neg, SubAssign};
 
 use super::fixed::{Fixed, Wide, WideSquare};
-use super::scaled::{SMALLEST, Scaled, power_of_two, signed, split};
+use super::plain;
+use super::scaled::{SMALLEST, Scaled, signed, split};
 
 /// Exponent of the unit of narrow numbers.
 pub(super) const UNIT: i32 = -80;
@@ -21,7 +22,14 @@ pub(super) const MOST: usize = 1_000_000;
 pub(super) const NARROW: u128 = 1 << 107;
 
 /// An admitted `f64` as a count of 2^-80, if it is a multiple of it and below 2^46.
+#[inline]
 pub(super) fn units(x: f64) -> Option<i128> {
+    plain::units(x).or_else(|| unusual_units(x))
+}
+
+/// The same by any way, for zero and what is very small or very large.
+#[cold]
+fn unusual_units(x: f64) -> Option<i128> {
     let (significand, exponent) = split(x);
     let shift = exponent - UNIT;
     let magnitude = if shift >= 0 {
@@ -83,12 +91,14 @@ fn spread_of<const L: usize>(squares: &Fixed<L>, square_of_sum: &Fixed<L>, n: u6
 impl Number for i128 {
     type Square = Fixed<4>;
 
+    #[inline]
     fn of(x: f64) -> Option<i128> {
         units(x).filter(|units| units.unsigned_abs() < NARROW)
     }
 
+    #[inline]
     fn square(&self) -> Fixed<4> {
-        Fixed::square_of(&limbs(*self))
+        Fixed::of_limbs(plain::square(*self))
     }
 
     fn is_negative(&self) -> bool {
@@ -112,9 +122,9 @@ impl Number for i128 {
         if *self < 0 { -magnitude } else { magnitude }
     }
 
-    /// The conversion of the language rounds half to even; the scaling is exact, 2^-80 being far from subnormal.
+    #[inline]
     fn to_f64(&self) -> f64 {
-        *self as f64 * power_of_two(UNIT)
+        plain::to_f64(*self)
     }
 }
 
@@ -154,6 +164,7 @@ impl Number for Wide {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scaled::power_of_two;
     use super::*;
 
     #[test]

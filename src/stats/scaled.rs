@@ -10,11 +10,12 @@ pub const LIMIT: f64 = 9_007_199_254_740_992.0;
 pub(super) const SMALLEST: i32 = -1074;
 
 /// Bits of an `f64` significand, the hidden one included.
-const PRECISION: i32 = 53;
+pub(super) const PRECISION: i32 = 53;
 
 /// Brings any `f64` into the inputs of this floor: clamped to ±2^53, NaN and the negative zero become zero.
 ///
 /// The decoder lets nothing else in; this keeps the floor total, and equal values equal in their bits.
+#[inline]
 pub fn admit(x: f64) -> f64 {
     if x.is_nan() { 0.0 } else { x.clamp(-LIMIT, LIMIT) + 0.0 }
 }
@@ -28,11 +29,13 @@ pub(super) fn split(x: f64) -> (u64, i32) {
 }
 
 /// 2^exponent for an exponent of a normal `f64` (-1022 to 1023).
+#[inline]
 pub(super) fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }
 
 /// Gives a magnitude its sign; a zero stays the positive zero.
+#[inline]
 pub(super) fn signed(negative: bool, magnitude: f64) -> f64 {
     if negative { 0.0 - magnitude } else { magnitude }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::fixed::Wide;
 use super::number::{MOST, Number};
+use super::ring;
 use super::scaled::{LIMIT, admit};
 use super::tally::Tally;
 
@@ -60,6 +61,7 @@ impl Window {
     pub fn push(&mut self, x: f64) -> Option<f64> {
         let x = admit(x);
         let evicted = if self.len() == self.capacity() { self.evict() } else { None };
+        ring::make_room(&mut self.values, self.capacity as usize);
         self.values.push_back(x);
         let narrow = i128::of(x);
         self.wide += u32::from(narrow.is_none());

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::Window;
+use crate::stats::MeanWindow;
 
 /// What the upper confidence bound of an agent is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    pub fn of(rewards: &Window) -> Standing {
+    pub fn of(rewards: &MeanWindow) -> Standing {
         // Zero has one sign, so that equal means are equal keys.
         let mean = if rewards.is_empty() { 0.0 } else { rewards.mean() + 0.0 };
         Standing { mean, runs: rewards.len() as u32 }

@@ -12,6 +12,8 @@ mod giving;
 #[cfg(test)]
 mod plain;
 
+use std::ops::Range;
+
 use board::{Board, Standing};
 use giving::Giving;
 use serde::{Deserialize, Serialize};
@@ -21,8 +23,8 @@ use crate::{
     decision::{Decision, Numbers},
     event::{Nanos, time},
     fold::{At, Body, Consumer, Decisions, Event},
-    policy::{self, Policy, RewardBasis},
-    stats::Window,
+    policy::{self, RewardBasis},
+    stats::MeanWindow,
     subject::{PerSubject, Subject},
     view::{Family, MetricType, Row, Samples},
 };
@@ -39,6 +41,9 @@ pub struct Allocation {
     /// Found again from the members when it is wanted.
     #[serde(skip)]
     index: Option<Index>,
+    /// The times of that period, under that length; nothing until they are asked for.
+    #[serde(skip)]
+    span: Range<Nanos>,
 }
 
 /// What follows from the members.
@@ -57,7 +62,7 @@ struct Index {
 struct Member {
     met: bool,
     strategy: Option<u32>,
-    rewards: Window,
+    rewards: MeanWindow,
     killed: bool,
     stopped: bool,
     quarantined: bool,
@@ -91,12 +96,12 @@ impl Consumer for Allocation {
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let policy = at.policy();
-        self.period_min = policy.allocation.period_min;
-        if let Some(now) = at.tape_time.map(|now| period(now, policy))
-            && self.period.is_none_or(|before| before != now)
-        {
-            self.period = Some(now);
-            self.give_out(at, out);
+        if self.period_min != policy.allocation.period_min {
+            (self.period_min, self.span) = (policy.allocation.period_min, 0..0);
+        }
+        // Most events lie in the period of the one before: to see that takes no division.
+        if let Some(now) = at.tape_time.filter(|now| !self.span.contains(now)) {
+            self.go_on(now, at, out);
         }
         let Some(agent) = event.agent else { return };
         let Some(member) = self.subjects.entry(Subject::Agent(agent)) else { return };
@@ -169,6 +174,18 @@ impl Consumer for Allocation {
 }
 
 impl Allocation {
+    /// Goes on to the period a time lies in, and gives out its runs if it is another one.
+    fn go_on(&mut self, now: Nanos, at: &At, out: &mut Decisions) {
+        let length = i64::from(self.period_min) * 60 * time::SECOND;
+        let period = now.div_euclid(length);
+        let begin = period.saturating_mul(length);
+        self.span = begin..begin.saturating_add(length);
+        if self.period != Some(period) {
+            self.period = Some(period);
+            self.give_out(at, out);
+        }
+    }
+
     /// Gives out the runs of a period; says whose share changed.
     fn give_out(&mut self, at: &At, out: &mut Decisions) {
         let mut index = self.index.take().unwrap_or_else(|| self.indexed());
@@ -313,9 +330,4 @@ impl Share {
 
 fn least(name: &str, rules: &policy::Allocation) -> u32 {
     rules.min_runs.get(name).copied().unwrap_or(rules.default_min_runs)
-}
-
-/// The number of the period a time lies in.
-fn period(now: Nanos, policy: &Policy) -> i64 {
-    now.div_euclid(i64::from(policy.allocation.period_min) * 60 * time::SECOND)
 }

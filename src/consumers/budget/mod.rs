@@ -19,7 +19,7 @@ use crate::{
     decision::Numbers,
     event::{Key, Nanos, money},
     fold::{
-        At, Body, Consumer, Decisions, Event,
+        At, Body, Consumer, Decisions, Event, Followed,
         batch::{Named, Release, Reserve},
         orders::REFUSED,
     },
@@ -42,9 +42,8 @@ pub struct Budget {
     exhausted: BTreeSet<u32>,
     /// Agents that spent before any time was known.
     undated: BTreeSet<u32>,
-    /// What the fleet's limit was last made of.
     #[serde(skip)]
-    given: Option<(f64, f64)>,
+    followed: Followed,
     /// Reservations denied because too many were open, since the program began: for a look, not for the fold.
     #[serde(skip)]
     crowded: u64,
@@ -78,13 +77,14 @@ impl Consumer for Budget {
     ];
 
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
-        let rules = &at.policy().budget;
-        let given = (rules.daily_usd, rules.buffer_usd);
-        if self.given != Some(given) {
-            self.given = Some(given);
+        let another = self.followed.is_another(at);
+        if another {
+            let rules = &at.policy().budget;
             self.fleet.limit = Some(Limit::of(rules.daily_usd, rules));
         }
         let turned = self.turn(at.now);
+        // Nothing else is money.
+        let moved = !matches!(event.body, Body::Alpha(_) | Body::Pnl(_) | Body::Price(_) | Body::Command(_));
         match &event.body {
             Body::Run(run) => {
                 if let Some(agent) = event.agent {
@@ -113,9 +113,11 @@ impl Consumer for Budget {
                 self.judge_agent(agent, at, out);
             }
         }
-        self.fleet.reserved = self.ledger.total();
-        if let Some(verdict) = self.fleet.judge(self.today) {
-            out.emit(Subject::Fleet, verdict, "daily budget", self.fleet.numbers(self.today));
+        if moved || turned || another {
+            self.fleet.reserved = self.ledger.total();
+            if let Some(verdict) = self.fleet.judge(self.today) {
+                out.emit(Subject::Fleet, verdict, "daily budget", self.fleet.numbers(self.today));
+            }
         }
         out.touch(Subject::Fleet);
     }

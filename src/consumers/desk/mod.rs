@@ -17,7 +17,7 @@ use crate::{
     decision::Decision,
     event::{Action, money},
     fold::{
-        At, Body, Consumer, Decisions, Event,
+        At, Body, Consumer, Decisions, Event, Followed,
         batch::{Command, Named},
         orders::{Refusal, done},
     },
@@ -35,6 +35,8 @@ pub struct Desk {
     strangers: Checks,
     /// The rules in force at the last event: what is shown is held against them.
     rules: Option<Rules>,
+    #[serde(skip)]
+    followed: Followed,
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -165,16 +167,16 @@ impl Consumer for Desk {
 impl Desk {
     /// Follows the policy; another one changes what everybody is shown as.
     fn come_under(&mut self, at: &At, out: &mut Decisions) {
+        self.losses.turn(at.now);
+        if !self.followed.is_another(at) {
+            return;
+        }
         let policy = at.policy();
-        let same = self
-            .rules
-            .as_ref()
-            .is_some_and(|rules| rules.desk == policy.desk && rules.confidence_cap == policy.confidence.cap);
-        if !same {
-            self.rules = Some(Rules { desk: policy.desk.clone(), confidence_cap: policy.confidence.cap });
+        let rules = Some(Rules { desk: policy.desk.clone(), confidence_cap: policy.confidence.cap });
+        if self.rules != rules {
+            self.rules = rules;
             self.touch(Subject::Fleet, out);
         }
-        self.losses.turn(at.now);
     }
 
     /// Marks everybody whose verdict a change of this subject may change.

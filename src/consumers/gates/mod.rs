@@ -19,7 +19,7 @@ use self::{
 };
 use crate::{
     decision::Numbers,
-    fold::{At, Body, Consumer, Decisions, Event},
+    fold::{At, Body, Consumer, Decisions, Event, Followed},
     policy::{self, GateMode},
     subject::{PerSubject, Subject, Subjects},
     view::{Family, MetricType, Row, Samples},
@@ -30,6 +30,8 @@ pub struct Gates {
     subjects: PerSubject<Gate>,
     /// The rules in force at the last event: what is shown is held against them.
     rules: Option<policy::Gates>,
+    #[serde(skip)]
+    followed: Followed,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -102,7 +104,7 @@ impl Consumer for Gates {
         if let Body::Command(command) = &event.body {
             return orders::command(&mut self.subjects, at, command, out);
         }
-        if self.rules.as_ref() != Some(&policy.gates) {
+        if self.followed.is_another(at) && self.rules.as_ref() != Some(&policy.gates) {
             self.rules = Some(policy.gates.clone());
         }
         let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];

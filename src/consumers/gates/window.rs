@@ -7,7 +7,7 @@ use crate::{
     event::Key,
     fold::batch::{Pnl, Run},
     policy::{self, Policy},
-    stats::{Exact, KeyedWindow, order},
+    stats::{Exact, KeyedWindow, order, ring},
 };
 
 /// The last runs of a subject, and the PnL of the last runs that had any, with what the gates need of them kept up.
@@ -53,6 +53,7 @@ impl GateWindow {
         }
         self.failed += usize::from(run.failed);
         self.with_latency += usize::from(run.latency_ms.is_some());
+        ring::make_room(&mut self.runs, policy.gates.window);
         self.runs.push_back(Outcome { failed: run.failed, latency_ms: run.latency_ms });
     }
 

@@ -14,7 +14,8 @@ pub struct Mark {
 }
 
 impl Mark {
-    pub fn set(&mut self, run_id: &str, value: f64, time: Option<Nanos>) {
+    #[inline]
+    pub fn set(&mut self, run_id: &RunId, value: f64, time: Option<Nanos>) {
         self.run_id.set(run_id);
         self.value = value;
         self.time = time;
@@ -29,7 +30,10 @@ impl Mark {
 
 /// A run's name, in place up to [`SHORT`] bytes: a UUID is one of 36.
 #[derive(Clone, Debug)]
-enum RunId {
+pub struct RunId(Name);
+
+#[derive(Clone, Debug)]
+enum Name {
     Short { length: u8, bytes: [u8; SHORT] },
     Long(Box<str>),
 }
@@ -37,36 +41,47 @@ enum RunId {
 const SHORT: usize = 38;
 
 impl RunId {
-    fn set(&mut self, text: &str) {
-        match self {
-            RunId::Short { length, bytes } if text.len() <= SHORT => {
-                bytes[..text.len()].copy_from_slice(text.as_bytes());
-                *length = text.len() as u8;
+    /// Short names are copied whole, of whatever length: that is a few moves and no call.
+    #[inline]
+    fn set(&mut self, other: &RunId) {
+        match (&mut self.0, &other.0) {
+            (Name::Short { length, bytes }, Name::Short { length: new_length, bytes: new_bytes }) => {
+                (*length, *bytes) = (*new_length, *new_bytes);
             }
-            other => *other = RunId::of(text),
+            _ => self.replace(other),
         }
     }
 
-    fn of(text: &str) -> RunId {
+    #[cold]
+    fn replace(&mut self, other: &RunId) {
+        *self = other.clone();
+    }
+
+    #[inline]
+    pub fn of(text: &str) -> RunId {
         if text.len() > SHORT {
-            return RunId::Long(text.into());
+            return RunId(Name::Long(text.into()));
         }
         let mut bytes = [0; SHORT];
         bytes[..text.len()].copy_from_slice(text.as_bytes());
-        RunId::Short { length: text.len() as u8, bytes }
+        RunId(Name::Short { length: text.len() as u8, bytes })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self.0, Name::Short { length: 0, .. })
     }
 
     fn text(&self) -> &str {
-        match self {
-            RunId::Short { length, bytes } => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
-            RunId::Long(text) => text,
+        match &self.0 {
+            Name::Short { length, bytes } => str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default(),
+            Name::Long(text) => text,
         }
     }
 }
 
 impl Default for RunId {
     fn default() -> Self {
-        RunId::Short { length: 0, bytes: [0; SHORT] }
+        RunId::of("")
     }
 }
 
@@ -92,7 +107,7 @@ mod tests {
         let mut mark = Mark::default();
         assert_eq!(mark.exemplar(), None);
         for name in ["a", "0190a0b1-c2d3-7e4f-8a5b-6c7d8e9fa0b1", &"é".repeat(19), &"é".repeat(20), "", "b"] {
-            mark.set(name, 1.5, Some(2 * time::SECOND));
+            mark.set(&RunId::of(name), 1.5, Some(2 * time::SECOND));
             let exemplar = mark.exemplar();
             assert_eq!(exemplar.as_ref().map_or("", |exemplar| &*exemplar.run_id), name);
             let written = postcard::to_allocvec(&mark).expect("serialises");
