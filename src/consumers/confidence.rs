@@ -56,16 +56,17 @@ impl Consumer for Confidence {
         "Share of its size a subject may use, from its losing runs.",
     )];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         match &event.body {
             Body::Pnl(pnl) => {
-                let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
-                for subject in subjects.into_iter().flatten() {
-                    let Some(losses) = self.subjects.entry(subject) else { continue };
-                    losses.come_under(Terms::of(at.policy()));
+                let terms = Terms::of(at.policy());
+                event.each_subject(|subject| {
+                    let Some(losses) = self.subjects.entry(subject) else { return };
+                    losses.come_under(terms);
                     losses.record(event.run, pnl);
                     losses.judge(subject, at, "losses", out);
-                }
+                });
             }
             // Another policy may judge the same losses otherwise.
             Body::Policy => {
@@ -76,6 +77,16 @@ impl Consumer for Confidence {
             }
             _ => {}
         }
+    }
+
+    fn glance(&self, event: &Event) -> u64 {
+        let mut seen = 0;
+        if matches!(event.body, Body::Pnl(_)) {
+            event.each_subject(|subject| {
+                seen ^= self.subjects.get(subject).map_or(0, |losses| losses.pnl.glance(event.run))
+            });
+        }
+        seen
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

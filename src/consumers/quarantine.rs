@@ -79,6 +79,7 @@ impl Consumer for Quarantine {
     const FAMILIES: &'static [Family] =
         &[Family::new("quarantined", MetricType::Gauge, "Whether the agent is quarantined: 1 or 0.")];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         if let Body::Command(command) = &event.body {
             return self.command(at, command, out);

@@ -56,17 +56,27 @@ impl Consumer for Rolling {
         Family::new("capital_reward_drawdown", Gauge, "Deepest fall of cumulative capital-weighted reward."),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, _out: &mut Decisions) {
         let window = at.policy().rolling.window;
-        let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
-        for subject in subjects.into_iter().flatten() {
-            let Some(windows) = self.subjects.entry(subject) else { continue };
+        event.each_subject(|subject| {
+            let Some(windows) = self.subjects.entry(subject) else { return };
             match &event.body {
                 Body::Run(run) => windows.run(run, window),
                 Body::Pnl(pnl) => windows.pnl(event.run, pnl, window),
                 _ => {}
             }
+        });
+    }
+
+    fn glance(&self, event: &Event) -> u64 {
+        let mut seen = 0;
+        if matches!(event.body, Body::Pnl(_)) {
+            event.each_subject(|subject| {
+                seen ^= self.subjects.get(subject).map_or(0, |windows| windows.pnl.glance(event.run))
+            });
         }
+        seen
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

@@ -113,15 +113,15 @@ impl Consumer for Runs {
         Family::new("last_event_timestamp_seconds", Gauge, "Time of the last event, Unix seconds."),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, _out: &mut Decisions) {
-        let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
-        for subject in subjects.into_iter().flatten() {
-            let Some(totals) = self.subjects.entry(subject) else { continue };
+        event.each_subject(|subject| {
+            let Some(totals) = self.subjects.entry(subject) else { return };
             totals.last_event = event.time.or(totals.last_event);
             if let Body::Run(run) = &event.body {
                 totals.run(at, event, run);
             }
-        }
+        });
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

@@ -30,6 +30,19 @@ pub struct Event {
     pub body: Body,
 }
 
+impl Event {
+    /// Those it is of: an agent, a strategy, both or nobody.
+    #[inline]
+    pub fn each_subject(&self, mut see: impl FnMut(Subject)) {
+        if let Some(agent) = self.agent {
+            see(Subject::Agent(agent));
+        }
+        if let Some(strategy) = self.strategy {
+            see(Subject::Strategy(strategy));
+        }
+    }
+}
+
 /// What an event says, by kind. Money is in nano-USD, the rest in the units of its field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Body {

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, vec::Drain};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -26,6 +26,15 @@ pub struct At<'a> {
 }
 
 impl<'a> At<'a> {
+    /// Goes on to a position of its batch.
+    #[inline]
+    pub(super) fn go_on(&mut self, position: u64, tape_time: Option<Nanos>, now: Option<Nanos>) {
+        (self.position, self.tape_time, self.now) = (position, tape_time, now);
+        if self.batch.policies.len() > 1 {
+            self.in_force = self.batch.policy_at(position);
+        }
+    }
+
     /// The policy in force at this position.
     pub fn policy(&self) -> &'a Policy {
         &self.in_force.policy
@@ -72,28 +81,47 @@ impl Followed {
 /// What a consumer concludes of a batch: decisions, and the subjects that changed.
 #[derive(Debug, Default)]
 pub struct Decisions {
-    pub(super) list: Vec<Decision>,
+    list: Vec<Decision>,
     /// Kept until somebody asks who changed.
     pub(super) touched: SubjectSet,
     /// All agents and strategies changed.
     pub(super) everyone: bool,
-    pub(super) stamp: Stamp,
-}
-
-/// What every decision made now has in common.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Stamp {
-    pub cause: u64,
-    pub ordinal: u32,
-    pub tape_time: Option<Nanos>,
-    pub consumer: &'static str,
-    pub version: u32,
+    /// Whose they are.
+    consumer: &'static str,
+    version: u32,
+    /// How many of the list know where they were made.
+    placed: usize,
 }
 
 impl Decisions {
-    /// Goes on to a position.
-    pub(super) fn begin(&mut self, position: u64, tape_time: Option<Nanos>) {
-        (self.stamp.cause, self.stamp.ordinal, self.stamp.tape_time) = (position, 0, tape_time);
+    /// From here on they are those of a consumer.
+    pub(super) fn begin(&mut self, consumer: &'static str, version: u32) {
+        (self.consumer, self.version) = (consumer, version);
+    }
+
+    /// Says of the decisions made since the last call that they were made here. Most events lead to none.
+    #[inline]
+    pub(super) fn place(&mut self, at: &At) {
+        if self.placed < self.list.len() {
+            self.place_new(at);
+        }
+    }
+
+    #[inline(never)]
+    fn place_new(&mut self, at: &At) {
+        let (before, new) = self.list.split_at_mut(self.placed);
+        let here = before.last().filter(|last| last.cause == at.position);
+        let first = here.map_or(0, |last| last.ordinal + 1);
+        for (decision, ordinal) in new.iter_mut().zip(first..) {
+            (decision.cause, decision.ordinal, decision.tape_time) = (at.position, ordinal, at.tape_time);
+        }
+        self.placed = self.list.len();
+    }
+
+    /// Takes out all decisions.
+    pub(super) fn take(&mut self) -> Drain<'_, Decision> {
+        self.placed = 0;
+        self.list.drain(..)
     }
 
     /// Emits a decision about a subject: the verdict, the rule that decided and its numbers.
@@ -135,11 +163,12 @@ impl Decisions {
         rule: &'static str,
         numbers: Numbers,
     ) {
-        let Stamp { cause, ordinal, tape_time, consumer, version } = self.stamp;
+        let (consumer, version) = (self.consumer, self.version);
+        // Where it was made is said when the event is folded.
+        let (cause, ordinal, tape_time) = (0, 0, None);
         let decision =
             Decision { cause, ordinal, tape_time, consumer, version, subject, stranger, verdict, rule, numbers };
         self.list.push(decision);
-        self.stamp.ordinal += 1;
     }
 
     /// Marks a subject as changed, so that its samples are rendered anew.
@@ -172,6 +201,14 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
 
     /// Folds one event.
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions);
+
+    /// Looks at the memory that an event will be folded into, where that is much and far away, and returns whatever depends
+    /// on what it saw. Looked at for several events before any of them is folded, it comes all at once and not piece by
+    /// piece. Changes nothing, and may as well look at the wrong place.
+    #[inline]
+    fn glance(&self, _event: &Event) -> u64 {
+        0
+    }
 
     /// Folds a decision of a consumer it hears, after the events of the same position.
     fn hear(&mut self, _at: &At, _decision: &Decision, _out: &mut Decisions) {}

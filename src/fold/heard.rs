@@ -21,6 +21,7 @@ impl<'a> Heard<'a> {
     }
 
     /// The position of the first decision that is still to be heard.
+    #[inline]
     pub fn next(&self) -> u64 {
         self.next
     }

@@ -1,8 +1,8 @@
-use std::{ops::Range, sync::Arc};
+use std::{hint::black_box, ops::Range, sync::Arc};
 
 use super::{
     Batch, Entry,
-    consumer::{At, Consumer, Decisions, Stamp},
+    consumer::{At, Consumer, Decisions},
     heard::Heard,
 };
 use serde_json::Value;
@@ -137,25 +137,12 @@ impl<C: Consumer> Slot for Held<C> {
         );
         let agents = learn(&mut self.subjects.agents, batch.agents_before, &batch.new_agents);
         let strategies = learn(&mut self.subjects.strategies, batch.strategies_before, &batch.new_strategies);
-        self.out.stamp = Stamp { consumer: C::NAME, version: C::VERSION, ..Stamp::default() };
+        self.out.begin(C::NAME, C::VERSION);
         // After a load, names may come from before the slot's position, and what it knows of them is to be shown.
         self.out.touched.extend(agents.map(Subject::Agent).chain(strategies.map(Subject::Strategy)));
         let skip = batch.entries.partition_point(|entry| entry.position < self.position);
-        let mut heard = Heard::of(heard, &(self.position..batch.next));
-        let mut entries = &batch.entries[skip..];
-        while let Some((first, later)) = entries.split_first() {
-            let position = first.position;
-            while heard.next() < position {
-                self.fold_position(batch, heard.next(), &[], &mut heard);
-            }
-            let here = 1 + later.iter().take_while(|entry| entry.position == position).count();
-            let (now, later) = entries.split_at(here);
-            entries = later;
-            self.fold_position(batch, position, now, &mut heard);
-        }
-        while heard.next() != Heard::NOBODY {
-            self.fold_position(batch, heard.next(), &[], &mut heard);
-        }
+        let heard = Heard::of(heard, &(self.position..batch.next));
+        self.fold(batch, &batch.entries[skip..], heard);
         self.position = self.position.max(batch.next);
         self.emitted(batch)
     }
@@ -214,41 +201,55 @@ impl<C: Consumer> Slot for Held<C> {
     }
 }
 
+/// Events that are glanced at together: enough for memory to be kept busy, few enough that all is still near.
+const AHEAD: usize = 16;
+
 impl<C: Consumer> Held<C> {
-    /// All events of one position, then all decisions heard at it. Most positions have one event and nothing to hear.
-    #[inline]
-    fn fold_position(&mut self, batch: &Batch, position: u64, entries: &[Entry], heard: &mut Heard) {
-        let (tape_time, now) = match entries.last() {
-            Some(entry) => (entry.tape_time, entry.now),
-            None => (heard.tape_time(), heard.tape_time()),
-        };
-        let out = &mut self.out;
-        out.begin(position, tape_time);
-        let at = At { position, tape_time, now, batch, in_force: batch.policy_at(position), subjects: &self.subjects };
-        for Entry { event, .. } in entries {
-            self.consumer.apply(&at, event, out);
-            if let Some(agent) = event.agent {
-                out.touch(Subject::Agent(agent));
-            }
-            if let Some(strategy) = event.strategy {
-                out.touch(Subject::Strategy(strategy));
+    /// Folds events one by one, and after the last one of a position what is heard at it. Whatever stands here is done
+    /// for every event by every consumer.
+    fn fold(&mut self, batch: &Batch, entries: &[Entry], mut heard: Heard) {
+        let Held { consumer, subjects, out, position } = self;
+        let in_force = batch.policy_at(*position);
+        let mut at = At { position: Heard::NOBODY, tape_time: None, now: None, batch, in_force, subjects };
+        for next in entries.chunks(AHEAD) {
+            // Not to be left out as useless: that it is looked at is all that is wanted.
+            black_box(next.iter().fold(0, |seen, entry| seen ^ consumer.glance(&entry.event)));
+            for Entry { position, tape_time, now, event } in next {
+                if heard.next() < *position {
+                    hear_before(*position, consumer, &mut heard, &mut at, out);
+                }
+                at.go_on(*position, *tape_time, *now);
+                consumer.apply(&at, event, out);
+                out.place(&at);
+                event.each_subject(|subject| out.touch(subject));
             }
         }
-        if heard.next() == position {
-            heard.take(|decision| self.consumer.hear(&at, decision, out));
-        }
+        hear_before(Heard::NOBODY, consumer, &mut heard, &mut at, out);
     }
 
     /// The decisions of a batch, with what their written form needs.
     fn emitted(&mut self, batch: &Batch) -> Vec<Emitted> {
         let subjects = &self.subjects;
-        let emitted = self.out.list.drain(..).map(|decision| {
+        let emitted = self.out.take().map(|decision| {
             let stranger = decision.stranger.as_deref().map(Arc::from);
             let subject = stranger.unwrap_or_else(|| subjects.shared(decision.subject));
             let policy = batch.policy_at(decision.cause).clone();
             Emitted::new(decision, subject, policy)
         });
         emitted.collect()
+    }
+}
+
+/// Lets a consumer hear all that was said before a position. Where it stands, the times are those of its last event; at
+/// a position without one, those of what is heard.
+#[inline(never)]
+fn hear_before<C: Consumer>(end: u64, consumer: &mut C, heard: &mut Heard, at: &mut At, out: &mut Decisions) {
+    while heard.next() < end {
+        if heard.next() != at.position {
+            at.go_on(heard.next(), heard.tape_time(), heard.tape_time());
+        }
+        heard.take(|decision| consumer.hear(at, decision, out));
+        out.place(at);
     }
 }
 

@@ -5,7 +5,8 @@ use std::{collections::VecDeque, hash::Hash};
 use foldhash::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
-use super::{Exact, Places, Summary, ring, scaled::admit};
+use super::lately::{Lately, Numbers, Sought};
+use super::{Exact, Summary, plain, ring, scaled::admit};
 
 /// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
 /// any other key, or none, it is an entry of its own.
@@ -13,8 +14,8 @@ use super::{Exact, Places, Summary, ring, scaled::admit};
 pub struct KeyedWindow<K> {
     capacity: usize,
     entries: VecDeque<Entry<K>>,
-    /// Entry number by key.
-    places: Places,
+    /// Places by key.
+    index: Lately,
     /// Number of the oldest entry; the others have the numbers after it.
     first: u32,
     /// Sums of several values that are no `f64`, by entry number.
@@ -28,11 +29,19 @@ struct Entry<K> {
     key: K,
     /// The sum, rounded.
     value: f64,
-    /// What stands for the key among the places, so that it is not hashed again when the entry leaves.
+    /// What stands for the key in the index.
     tag: u32,
     keyed: bool,
     /// The sum is more than its rounded value: it is among the sums.
     longer: bool,
+}
+
+impl<K> Entry<K> {
+    /// The sum as a count of the narrow unit, if it is plain.
+    #[inline]
+    fn plain(&self) -> Option<i128> {
+        if self.longer { None } else { plain::units(self.value) }
+    }
 }
 
 /// What a value did to a [`KeyedWindow`]: its entry before and after, rounded, the entry's place from the end (the newest
@@ -54,21 +63,55 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
 
     /// Adds a value under a key; says what became of which entry.
     pub fn add(&mut self, key: Option<K>, value: f64) -> Change {
-        let tag = key.map_or(0, |key| self.places.tag(&key));
-        if let Some(place) = key.and_then(|key| self.place_of(key, tag)) {
-            return self.add_to(place, value);
-        }
-        let evicted = self.trim(self.capacity - 1);
-        if key.is_some() {
-            self.places.insert_tagged(tag, self.number(self.entries.len()));
-        }
         let value = admit(value);
-        ring::make_room(&mut self.entries, self.capacity);
-        self.entries.push_back(Entry { key: key.unwrap_or_default(), value, tag, keyed: key.is_some(), longer: false });
-        Change { before: None, after: value, age: 1, evicted }
+        let Some(key) = key else {
+            return self.append(Entry { key: K::default(), value, tag: 0, keyed: false, longer: false });
+        };
+        if self.index.is_full() {
+            self.fill_index();
+        }
+        let tag = self.index.tag(&key);
+        let is = |place: usize| self.entries.get(place).is_some_and(|entry| entry.keyed && entry.key == key);
+        match self.index.seek(tag, self.numbers(), is) {
+            Sought::Entry(place) => self.add_to(place, value),
+            Sought::Room(room) => {
+                let change = self.append(Entry { key, value, tag, keyed: true, longer: false });
+                self.index.put(room, tag, self.number(self.entries.len() - 1));
+                change
+            }
+        }
     }
 
-    #[cold]
+    /// The oldest leaves before the newest comes, which may so take its room.
+    #[inline]
+    fn append(&mut self, entry: Entry<K>) -> Change {
+        let evicted = self.trim(self.capacity - 1);
+        ring::make_room(&mut self.entries, self.capacity);
+        let after = entry.value;
+        self.entries.push_back(entry);
+        Change { before: None, after, age: 1, evicted }
+    }
+
+    /// Looks at what [`Self::add`] of a key will look at, and returns whatever depends on it: so that it is near by then.
+    #[inline]
+    pub fn glance(&self, key: Option<K>) -> u64 {
+        let slot = key.map_or(0, |key| self.index.glance(self.index.tag(&key)));
+        // A full window puts the newest where the oldest was.
+        let end = if self.entries.len() < self.capacity { self.entries.back() } else { self.entries.front() };
+        slot ^ end.map_or(0, |entry| entry.value.to_bits())
+    }
+
+    fn fill_index(&mut self) {
+        let entries = self.entries.iter().zip(0..).filter(|(entry, _)| entry.keyed);
+        let first = self.first;
+        self.index.fill(self.entries.len(), entries.map(|(entry, place)| (entry.tag, first.wrapping_add(place))));
+    }
+
+    fn numbers(&self) -> Numbers {
+        Numbers { first: self.first, count: self.entries.len() }
+    }
+
+    #[inline(never)]
     fn add_to(&mut self, place: usize, value: f64) -> Change {
         let mut sum = self.exact(place);
         sum += value;
@@ -89,12 +132,6 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
         self.first.wrapping_add(place as u32)
     }
 
-    fn place_of(&self, key: K, tag: u32) -> Option<usize> {
-        let place = |number: u32| number.wrapping_sub(self.first) as usize;
-        let has_it = |number| self.entries.get(place(number)).is_some_and(|entry| entry.keyed && entry.key == key);
-        self.places.find_tagged(tag, has_it).map(place)
-    }
-
     /// The sum at a place.
     #[inline]
     fn exact(&self, place: usize) -> Exact {
@@ -110,6 +147,12 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     /// The sum that is the `nth` from the end, the newest being the first.
     pub fn nth_last(&self, nth: usize) -> Option<Exact> {
         Some(self.exact(self.entries.len().checked_sub(nth).filter(|place| *place < self.entries.len())?))
+    }
+
+    /// The same, rounded.
+    #[inline]
+    pub fn value_of_nth_last(&self, nth: usize) -> Option<f64> {
+        self.entries.get(self.entries.len().checked_sub(nth)?).map(|entry| entry.value)
     }
 
     /// The sums, oldest first, each rounded.
@@ -143,7 +186,13 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     /// The exact sum of the newest `n` entries, rounded once; none when there are fewer.
     pub fn sum_of_last(&self, n: usize) -> Option<f64> {
         let skip = self.entries.len().checked_sub(n)?;
-        Some((skip..self.entries.len()).map(|place| self.exact(place)).sum::<Exact>().to_f64())
+        let plain = self.entries.range(skip..).try_fold(0_i128, |sum, entry| sum.checked_add(entry.plain()?));
+        Some(plain.map_or_else(|| self.exact_sum_from(skip), plain::to_f64))
+    }
+
+    #[cold]
+    fn exact_sum_from(&self, place: usize) -> f64 {
+        (place..self.entries.len()).map(|place| self.exact(place)).sum::<Exact>().to_f64()
     }
 
     /// Drops the oldest beyond so many; returns the last sum dropped.
@@ -151,10 +200,7 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     fn trim(&mut self, most: usize) -> Option<f64> {
         let mut dropped = None;
         while self.entries.len() > most {
-            let Some(Entry { value, tag, keyed, longer, .. }) = self.entries.pop_front() else { break };
-            if keyed {
-                self.places.remove_tagged(tag, self.first);
-            }
+            let Some(Entry { value, longer, .. }) = self.entries.pop_front() else { break };
             if longer {
                 self.sums.remove(&self.first);
             }
@@ -167,8 +213,8 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
 
 impl<K> Default for KeyedWindow<K> {
     fn default() -> Self {
-        let (entries, places, sums) = Default::default();
-        KeyedWindow { capacity: 1, entries, places, first: 0, sums }
+        let (entries, index, sums) = Default::default();
+        KeyedWindow { capacity: 1, entries, index, first: 0, sums }
     }
 }
 
@@ -196,8 +242,7 @@ impl<'de, K: Deserialize<'de> + Copy + Default + Eq + Hash> Deserialize<'de> for
         let (capacity, entries): (usize, Vec<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
         let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
         for (number, (key, sum)) in (0..).zip(entries) {
-            let tag = key.map_or(0, |key| window.places.tag(&key));
-            key.iter().for_each(|_| window.places.insert_tagged(tag, number));
+            let tag = key.map_or(0, |key| window.index.tag(&key));
             let value = sum.to_f64();
             let longer = sum != Exact::from(value);
             window.entries.push_back(Entry { key: key.unwrap_or_default(), value, tag, keyed: key.is_some(), longer });
@@ -205,6 +250,7 @@ impl<'de, K: Deserialize<'de> + Copy + Default + Eq + Hash> Deserialize<'de> for
                 window.sums.insert(number, sum);
             }
         }
+        window.fill_index();
         Ok(window)
     }
 }

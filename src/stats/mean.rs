@@ -33,6 +33,7 @@ impl MeanWindow {
         self.sum += x;
     }
 
+    #[inline]
     fn trim(&mut self, most: usize) {
         while self.values.len() > most {
             let Some(oldest) = self.values.pop_front() else { break };

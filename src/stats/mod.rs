@@ -20,6 +20,8 @@ mod fixed;
 pub mod histogram;
 /// A bounded FIFO of exact sums, each kept under a key while it is in the window.
 pub mod keyed;
+/// Where the entries of a queue are, by key, for queues that only the oldest leave.
+mod lately;
 /// A bounded FIFO of `f64` with its exact mean, and nothing else.
 pub mod mean;
 /// The two number types that windows compute with: fast `i128`, and wide for everything else.

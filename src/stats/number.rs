@@ -27,7 +27,7 @@ pub(super) fn units(x: f64) -> Option<i128> {
     plain::units(x).or_else(|| unusual_units(x))
 }
 
-/// The same by any way, for zero and what is very small or very large.
+/// The same by any way, for what is very small or very large.
 #[cold]
 fn unusual_units(x: f64) -> Option<i128> {
     let (significand, exponent) = split(x);

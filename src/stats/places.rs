@@ -22,9 +22,7 @@ const TAKEN: u32 = 1 << 31;
 const SLOTS_MIN: usize = 8;
 
 impl Places {
-    /// What stands for a key in the index.
-    #[inline]
-    pub fn tag(&self, key: &impl Hash) -> u32 {
+    fn tag(&self, key: &impl Hash) -> u32 {
         self.hasher.hash_one(key) as u32 | TAKEN
     }
 
@@ -33,17 +31,11 @@ impl Places {
     }
 
     /// The number that was put in for a key; `is` says whether the entry of a number has it.
-    #[inline]
     pub fn find(&self, key: &impl Hash, is: impl Fn(u32) -> bool) -> Option<u32> {
-        self.find_tagged(self.tag(key), is)
-    }
-
-    /// The same for the key of a tag.
-    #[inline]
-    pub fn find_tagged(&self, tag: u32, is: impl Fn(u32) -> bool) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
         }
+        let tag = self.tag(key);
         let mut at = tag as usize & self.mask();
         loop {
             let slot = self.slots[at];
@@ -58,26 +50,14 @@ impl Places {
     }
 
     /// Puts in the number of a key that is not there.
-    #[inline]
     pub fn insert(&mut self, key: &impl Hash, number: u32) {
-        self.insert_tagged(self.tag(key), number);
-    }
-
-    /// The same for the key of a tag.
-    #[inline]
-    pub fn insert_tagged(&mut self, tag: u32, number: u32) {
         if (self.taken + 1) * 4 > self.slots.len() * 3 {
-            self.grow();
+            let larger = vec![FREE; (self.slots.len() * 2).max(SLOTS_MIN)];
+            let slots = std::mem::replace(&mut self.slots, larger);
+            slots.into_iter().filter(|slot| *slot != FREE).for_each(|slot| self.put(slot));
         }
-        self.put(u64::from(tag) << 32 | u64::from(number));
+        self.put(u64::from(self.tag(key)) << 32 | u64::from(number));
         self.taken += 1;
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let larger = vec![FREE; (self.slots.len() * 2).max(SLOTS_MIN)];
-        let slots = std::mem::replace(&mut self.slots, larger);
-        slots.into_iter().filter(|slot| *slot != FREE).for_each(|slot| self.put(slot));
     }
 
     fn put(&mut self, slot: u64) {
@@ -90,15 +70,10 @@ impl Places {
 
     /// Takes out the number of a key, if it is there.
     pub fn remove(&mut self, key: &impl Hash, number: u32) {
-        self.remove_tagged(self.tag(key), number);
-    }
-
-    /// The same for the key of a tag.
-    pub fn remove_tagged(&mut self, tag: u32, number: u32) {
         if self.slots.is_empty() {
             return;
         }
-        let wanted = u64::from(tag) << 32 | u64::from(number);
+        let wanted = u64::from(self.tag(key)) << 32 | u64::from(number);
         let mut gap = tag_of(wanted) as usize & self.mask();
         while self.slots[gap] != wanted {
             if self.slots[gap] == FREE {

@@ -10,14 +10,14 @@ const SHIFT_MAX: u64 = 73;
 
 const FRACTION: u64 = (1 << (PRECISION - 1)) - 1;
 
-/// A number from 2^-28 up and below 2^46, of either sign, as a count of 2^-80. All others have none here, zero among
-/// them: that this is neither infinite nor NaN is seen by the same comparison.
+/// Zero, or a number from 2^-28 up and below 2^46, of either sign, as a count of 2^-80. All others have none here: that
+/// it is neither infinite nor NaN is seen by the same comparison.
 #[inline]
 pub(super) fn units(x: f64) -> Option<i128> {
     let bits = x.to_bits();
     let shift = (bits >> (PRECISION - 1) & 0x7ff).wrapping_sub(FIRST);
     if shift > SHIFT_MAX {
-        return None;
+        return (x == 0.0).then_some(0);
     }
     let magnitude = i128::from(bits & FRACTION | (FRACTION + 1)) << shift;
     let sign = -i128::from(bits >> 63);
@@ -68,7 +68,8 @@ mod tests {
                 let x = f64::from_bits(bits);
                 let (significand, exponent) = split(x);
                 let shift = exponent - UNIT;
-                let plain = (0..=73).contains(&shift);
+                let plain = (0..=73).contains(&shift) || x == 0.0;
+                let shift = shift.max(0);
                 let want = plain.then(|| (i128::from(significand) << shift) * if x < 0.0 { -1 } else { 1 });
                 prop_assert_eq!(units(x), want);
             }
@@ -89,7 +90,8 @@ mod tests {
 
     #[test]
     fn what_is_not_plain_has_no_count_here() {
-        for x in [0.0, -0.0, f64::NAN, f64::INFINITY, 5e-324, power_of_two(46), power_of_two(-28).next_down()] {
+        assert_eq!((units(0.0), units(-0.0)), (Some(0), Some(0)));
+        for x in [f64::NAN, f64::INFINITY, 5e-324, power_of_two(46), power_of_two(-28).next_down()] {
             assert_eq!((units(x), units(-x)), (None, None), "{x}");
         }
         assert_eq!(units(-power_of_two(-28)), Some(-(1 << 52)));

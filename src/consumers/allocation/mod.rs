@@ -94,6 +94,7 @@ impl Consumer for Allocation {
         ),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let policy = at.policy();
         if self.period_min != policy.allocation.period_min {

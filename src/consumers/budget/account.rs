@@ -1,8 +1,7 @@
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::days::Days;
 use crate::{
     decision::Numbers,
     event::{Nanos, money, time},
@@ -12,7 +11,7 @@ use crate::{
 /// One subject's spending, nano-USD.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Account {
-    pub by_day: BTreeMap<i64, i128>,
+    pub by_day: Days,
     /// Spent before any time was known: of the first day that is.
     undated: i128,
     /// Granted and not yet settled.
@@ -37,7 +36,7 @@ impl Account {
 
     pub fn spend(&mut self, day: Option<i64>, cost: i128) {
         match day {
-            Some(day) => *self.by_day.entry(day).or_default() += cost,
+            Some(day) => self.by_day.add(day, cost),
             None => self.undated += cost,
         }
     }
@@ -49,7 +48,7 @@ impl Account {
     }
 
     fn spent(&self, today: Option<i64>) -> i128 {
-        today.map_or(self.undated, |today| self.by_day.get(&today).copied().unwrap_or(0))
+        today.map_or(self.undated, |today| self.by_day.of(today))
     }
 
     /// What is neither spent nor reserved; none without a budget.
@@ -100,9 +99,8 @@ impl Account {
 
     /// Spending by day, newest first.
     pub fn days(&self) -> Value {
-        let day =
-            |(day, spent): (&i64, &i128)| json!({ "day": day_text(Some(*day)), "spent_usd": money::to_usd(*spent) });
-        self.by_day.iter().rev().map(day).collect()
+        let day = |(day, spent): (i64, i128)| json!({ "day": day_text(Some(day)), "spent_usd": money::to_usd(spent) });
+        self.by_day.newest_first().map(day).collect()
     }
 }
 

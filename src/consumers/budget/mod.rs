@@ -3,6 +3,8 @@
 
 /// One subject's spending and what it is held against.
 mod account;
+/// Spending by day.
+mod days;
 /// Open reservations.
 mod ledger;
 
@@ -76,6 +78,7 @@ impl Consumer for Budget {
         ),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let another = self.followed.is_another(at);
         if another {
@@ -172,9 +175,7 @@ impl Budget {
         self.fleet.spend(day, cost);
         if let Some(account) = self.agents.entry(Subject::Agent(agent)) {
             account.spend(day, cost);
-            while account.by_day.len() > AGENT_DAYS {
-                account.by_day.pop_first();
-            }
+            account.by_day.keep(AGENT_DAYS);
         }
         if day.is_none() {
             self.undated.insert(agent);

@@ -82,6 +82,7 @@ impl Consumer for Desk {
             .with_labels(&["result", "reason"]),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         self.come_under(at, out);
         if let Some(agent) = event.agent.map(Subject::Agent)

@@ -99,6 +99,7 @@ impl Consumer for Gates {
             .with_labels(&["gate_type", "result"]),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         let policy = at.policy();
         if let Body::Command(command) = &event.body {
@@ -107,9 +108,8 @@ impl Consumer for Gates {
         if self.followed.is_another(at) && self.rules.as_ref() != Some(&policy.gates) {
             self.rules = Some(policy.gates.clone());
         }
-        let subjects = [event.agent.map(Subject::Agent), event.strategy.map(Subject::Strategy)];
-        for subject in subjects.into_iter().flatten() {
-            let Some(gate) = self.subjects.entry(subject) else { continue };
+        event.each_subject(|subject| {
+            let Some(gate) = self.subjects.entry(subject) else { return };
             match &event.body {
                 Body::Run(run) => {
                     gate.window.run(run, policy);
@@ -119,10 +119,20 @@ impl Consumer for Gates {
                     gate.window.pnl(event.run, pnl, policy);
                     gate.evidence.pnl(pnl, &policy.gates);
                 }
-                _ => continue,
+                _ => return,
             }
             gate.judge(at, subject, out);
+        });
+    }
+
+    fn glance(&self, event: &Event) -> u64 {
+        let mut seen = 0;
+        if matches!(event.body, Body::Pnl(_)) {
+            event.each_subject(|subject| {
+                seen ^= self.subjects.get(subject).map_or(0, |gate| gate.window.glance(event.run))
+            });
         }
+        seen
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

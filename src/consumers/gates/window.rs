@@ -83,6 +83,12 @@ impl GateWindow {
         self.rounded = Some(self.rounded());
     }
 
+    /// Looks at what [`Self::pnl`] of a run will look at.
+    #[inline]
+    pub fn glance(&self, run: Option<Key>) -> u64 {
+        self.pnl.glance(run) ^ self.pnl.value_of_nth_last(self.counted).map_or(0, f64::to_bits)
+    }
+
     fn rounded(&self) -> (f64, Option<f64>) {
         (self.pnl_sum.to_f64(), self.pnl.sum_of_last(5))
     }

@@ -53,6 +53,7 @@ impl Consumer for Reconcile {
         Family::new("reconcile_open", MetricType::Gauge, "Signals that are not reconciled yet."),
     ];
 
+    #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {
         self.enabled = at.policy().reconcile.enabled;
         if !self.enabled {
