@@ -246,7 +246,7 @@ impl Tailer {
         if !moved.is_empty() {
             let _ = self.keeper.send(ToKeeper::Moved(moved));
         }
-        let Poll { pending, resets, problems } = match poll {
+        let Poll { pending, resets, problems, .. } = match poll {
             Ok(poll) => poll,
             Err(error) => {
                 let what = format!("cannot read {}: {error}", layout.dir.display());

@@ -26,11 +26,16 @@ const EVIDENCE_BYTES: u64 = 256;
 /// Whether the name and the situation of a new file allow it to be a copy of a generation at all. `present`: the
 /// generation's own inode still lies in the directory.
 pub fn may_be_copy(file: &Found, of: &Generation, present: bool) -> bool {
-    let same_stream = *file.name.stream == **of.stream();
-    if same_stream && file.name.age == Age::Live {
+    if *file.name.stream == **of.stream() && file.name.age == Age::Live {
         return !present && of.sealed >= EVIDENCE_BYTES;
     }
-    of.sealed > 0 && (same_stream || name::is_rotated_name(&file.name.stream, of.stream()))
+    of.sealed > 0 && may_be_named(file, of)
+}
+
+/// Whether whoever rotates a generation may give a copy of it such a name.
+pub fn may_be_named(file: &Found, of: &Generation) -> bool {
+    let same_stream = *file.name.stream == **of.stream();
+    same_stream && file.name.age != Age::Live || name::is_rotated_name(&file.name.stream, of.stream())
 }
 
 /// How a new file's content relates to what is known of a generation.
@@ -139,6 +144,8 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
                 _ if zeroed && (file.len <= of.len || !has_newline(&mut copy)?) => (from, Torn::Copy),
                 // What the copy has behind all that is known was torn off the original.
                 false if zeroed => (upto, Torn::Neither),
+                // Zeros are sealed there: what is sealed behind them is read again, rather than a line be lost.
+                false if a == [0] && from > 0 => (from, Torn::Neither),
                 false => return Ok(None),
                 true if a == [0] => (from, Torn::Original),
                 true => (from, Torn::Neither),

@@ -115,7 +115,8 @@ impl Follower {
     /// # Errors
     /// The directory cannot be read. Files that cannot be read are problems of the poll.
     pub fn poll(&mut self, scope: &Scope, extents_of: &ExtentsOf) -> io::Result<Poll> {
-        let mut poll = Poll { resets: std::mem::take(&mut self.resets), ..Poll::default() };
+        let (resets, met) = (std::mem::take(&mut self.resets), self.generations.len());
+        let mut poll = Poll { resets, met, ..Poll::default() };
         let found = match scope {
             Scope::All => self.scan(&mut poll)?,
             Scope::Names(names) => self.look(names, &mut poll),
@@ -304,6 +305,7 @@ impl Follower {
         } else {
             read::new_lines(&self.files, generation, memory)
         };
+        generation.failed = if new.is_ok() { 0 } else { generation.failed.saturating_add(1) };
         match new {
             Ok(New::Nothing) => {}
             Ok(New::Lines { to, bytes }) => {

@@ -39,6 +39,8 @@ pub struct Generation {
     pub modified: i64,
     /// To be read at the next look, whatever its size says.
     pub dirty: bool,
+    /// Looks in a row that could not read it.
+    pub failed: u32,
     /// The last bytes before `sealed`, to notice content replaced in place.
     pub marker: Vec<u8>,
     /// Known to hold other bytes than were sealed of it.
@@ -99,6 +101,7 @@ impl Generation {
             len: sealed,
             modified: 0,
             dirty: true,
+            failed: 0,
             marker: Vec::new(),
             replaced: false,
             state,

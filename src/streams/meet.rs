@@ -13,6 +13,9 @@ use super::{
     source,
 };
 
+/// A file that cannot be read at so many looks in a row keeps its copies waiting no more.
+const PATIENCE: u32 = 20;
+
 /// What a new file continues.
 enum Kin {
     /// Nothing that is known.
@@ -34,6 +37,9 @@ impl Follower {
         }
         if self.is_archive(file) {
             return self.held.hold(file, None, None);
+        }
+        if self.waits_for_original(file, poll) {
+            return self.keep_unread(&Copy::of(file));
         }
         match self.kin(file, extents_of, poll) {
             Ok(Kin::None) => self.begin(file, 0, State::Open, extents_of, poll),
@@ -74,6 +80,18 @@ impl Follower {
         let Some(&of) = self.packed.get(&file.id.inode()) else { return false };
         let table = source::open_file(&self.files, &file.path).ok().and_then(|opened| Table::read(&*opened, file.len));
         table.is_some_and(|table| table.total() == self.generations[of].sealed)
+    }
+
+    /// Whether a file may be a copy of one that an earlier look met, and of which what is there could not be read, or
+    /// sealed, so far: only then can be told what both hold.
+    fn waits_for_original(&self, file: &Found, poll: &Poll) -> bool {
+        let met = self.generations.iter().enumerate().take(poll.met);
+        let mut open = met.filter(|(_, original)| !original.on_tape && original.state == State::Open);
+        open.any(|(index, original)| {
+            let unsealed = poll.end_of(index, original.sealed) > original.sealed;
+            let unread = (1..PATIENCE).contains(&original.failed);
+            (unsealed || unread) && copies::may_be_named(file, original)
+        })
     }
 
     /// What a new file continues: the newest generation first.
@@ -250,11 +268,31 @@ impl Follower {
             self.recover_from(&known, &lost, extents_of);
             lost.retain(|of| self.is_lost(&self.generations[*of]));
         }
-        for of in lost {
+        // The newest first: of several that one file continues it is the one that goes on.
+        for of in lost.into_iter().rev() {
             let unknown = self.unknown_copies(&self.generations[of]);
             self.recover_from(&unknown, &[of], extents_of);
+            self.follow_link(of);
         }
         Ok(())
+    }
+
+    /// What a link of ours alone names is in no directory to be met: what it holds behind the sealed end of the file that
+    /// it stands in for is read as more of that file.
+    fn follow_link(&mut self, of: usize) {
+        let generation = &mut self.generations[of];
+        let Ok((id, len)) = source::identify(&self.files, &generation.path) else { return };
+        if id.inode() == generation.inode()
+            || generation.is_packed()
+            || len < generation.sealed
+            || self.by_inode.contains_key(&id.inode())
+        {
+            return;
+        }
+        generation.record.id = id;
+        (generation.state, generation.replaced, generation.dirty) = (State::Open, false, true);
+        generation.advance(&self.files, generation.sealed, None);
+        self.by_inode.insert(id.inode(), of);
     }
 
     /// Emptied and written anew, past what was sealed of it.

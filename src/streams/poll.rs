@@ -61,6 +61,8 @@ pub struct Poll {
     pub pending: Vec<Pending>,
     pub resets: Vec<Reset>,
     pub problems: Vec<Problem>,
+    /// How many generations there were before the look.
+    pub(super) met: usize,
 }
 
 impl Poll {

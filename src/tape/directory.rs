@@ -120,7 +120,7 @@ impl Directory {
             .recover(&extents_of)
             .and_then(|()| follower.poll(&Scope::All, &extents_of))
             .map_err(|source| OpenError::Unreadable { path: layout.dir.clone(), source })?;
-        let Poll { pending, resets, problems } = poll;
+        let Poll { pending, resets, problems, .. } = poll;
         let extents = pending.iter().map(|range| seal::extent_source(&follower, range)).collect();
         let at = if head.is_some() { now } else { None };
         let tail = RoundSource { files: layout.files.clone(), round: None, at, count: None, extents, faults: None };

@@ -195,3 +195,53 @@ fn a_copy_that_only_a_link_of_ours_still_names_outlives_a_power_cut_and_is_found
     bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
     assert!(bench.history() == bench.sealed);
 }
+
+#[test]
+fn what_only_a_link_of_ours_has_behind_the_sealed_end_is_read_at_the_next_start() {
+    let mut bench = Bench::new();
+    let end = bench.sealed.len() as u64;
+    bench.write("links/f2.jsonl", &[&bench.sealed[..], b"{\"run_id\":\"r2\"}\n"].concat());
+    bench.empty("runs.jsonl");
+    let extents = bench.extents();
+    bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+    assert_eq!([bench.poll(), bench.poll()], [vec![("f1".to_owned(), end, end + 16)], Vec::new()]);
+}
+
+#[test]
+fn a_copy_waits_for_what_it_may_be_a_copy_of_until_that_is_sealed_or_was_not_read_for_long() {
+    let check = |failed: u32, met: usize| {
+        let mut bench = Bench::new();
+        let lines = b"{\"run_id\":\"r2\"}\n".repeat(3);
+        bench.write("alpha.jsonl", &lines);
+        let poll = bench.follower.poll(&Scope::All, &|_| Ok(Vec::new())).expect("a look");
+        poll.pending.iter().for_each(|range| bench.follower.retry(range));
+        bench.write("alpha.jsonl.1", &lines[..20]);
+        let path = Path::new(DIR).join("alpha.jsonl.1");
+        let copy = scan::look(bench.follower.files(), &path, name::parse("alpha.jsonl.1").expect("a name"));
+        bench.follower.generations[1].failed = failed;
+        let mut poll = Poll { met: 2, ..Poll::default() };
+        bench.follower.meet(&copy.expect("a file").expect("it is there"), &|_| Ok(Vec::new()), &mut poll);
+        assert_eq!(bench.follower.generations().len(), met, "read in vain {failed} times");
+        bench
+    };
+    check(0, 3);
+    check(1000, 3);
+    let mut bench = check(1, 2);
+    assert_eq!([bench.poll(), bench.poll()], [vec![("f2".to_owned(), 0, 48)], Vec::new()]);
+}
+
+#[test]
+fn a_copy_goes_on_where_zeros_of_its_original_are_sealed() {
+    let line = b"{\"run_id\":\"r2\"}\n";
+    let end = 20 * 31;
+    let check = |copied: usize, want: &[(String, u64, u64)]| {
+        let mut bench = Bench::new();
+        bench.write("runs.jsonl", &[&line[..5], &[0; 10], &b"\n"[..]].concat());
+        assert_eq!(bench.poll(), [("f1".to_owned(), end, end + 16)]);
+        bench.write("runs.jsonl.1", &[&bench.sealed[..], &line[..copied]].concat());
+        assert_eq!(bench.poll(), want, "{copied} bytes of the torn line");
+        assert_eq!(bench.poll(), []);
+    };
+    check(9, &[]);
+    check(16, &[("f2".to_owned(), end, end + 16)]);
+}
