@@ -5,11 +5,12 @@ use std::{
 };
 
 use super::{
+    copies,
     follow::Follower,
     generation::State,
     links,
     name::{Age, Compression},
-    poll::Poll,
+    poll::{ExtentsOf, Poll},
     scan::{FileId, Found, Inode, Problem},
     source,
 };
@@ -69,6 +70,19 @@ impl Follower {
             self.by_inode.remove(&inode);
         }
         true
+    }
+
+    /// The same of a copy that holds only a part: it does not stand in for what still has as much of what was sealed.
+    pub(super) fn adopt_part(&mut self, of: usize, copy: &Copy, extents_of: &ExtentsOf) -> bool {
+        let old = &self.generations[of];
+        if old.state == State::Ended {
+            let extents = extents_of(old.file()).unwrap_or_default();
+            let held = |path, compression| copies::held(&self.files, path, compression, &extents);
+            if held(&old.path, old.record.compression) >= held(&copy.path, copy.compression) {
+                return true;
+            }
+        }
+        self.adopt(of, copy, false)
     }
 
     /// A power cut tore what was not sealed yet of a file, and it was removed, so that only our link still has it: the

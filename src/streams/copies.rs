@@ -1,7 +1,10 @@
 //! Content known already under another inode. copytruncate and compressors copy a stream before they empty or delete it;
 //! what was sealed must not be folded again, and what only the copy still has must not be lost.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    path::Path,
+};
 
 use super::{
     generation::Generation,
@@ -190,6 +193,17 @@ fn compare_digests(files: &Files, file: &Found, of: &Generation, extents: &[Seal
     Ok(Likeness::Copy)
 }
 
+/// Up to where a file has the sealed extents of a generation.
+pub fn held(files: &Files, path: &Path, compression: Compression, extents: &[SealedExtent]) -> u64 {
+    let Some(first) = extents.first().map(|extent| extent.from) else { return 0 };
+    let Ok(mut bytes) = source::open(files, path, compression, first) else { return 0 };
+    let mut holds = |extent: &&SealedExtent| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(bytes.by_ref().take(extent.to - extent.from)).is_ok() && hasher.finalize() == extent.data
+    };
+    extents.iter().take_while(|extent| holds(extent)).last().map_or(0, |extent| extent.to)
+}
+
 /// Whether a generation has so many bytes of this digest from an offset on; none where they are not to be had.
 fn has(files: &Files, of: &Generation, from: u64, count: u64, digest: blake3::Hash) -> Option<bool> {
     let bytes = source::open(files, &of.path, of.record.compression, from).ok()?;
@@ -200,7 +214,7 @@ fn has(files: &Files, of: &Generation, from: u64, count: u64, digest: blake3::Ha
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path, sync::Arc};
+    use std::{fs, sync::Arc};
 
     use super::*;
     use crate::streams::{

@@ -46,7 +46,7 @@ impl Follower {
             // A name that producers append to, and nobody is writing it: a file that happens to begin like an old one.
             Ok(Kin::Part { .. }) if still => self.begin(file, 0, State::Open, extents_of, poll),
             Ok(Kin::Part { of }) => {
-                if self.adopt(of, &Copy::of(file), false) {
+                if self.adopt_part(of, &Copy::of(file), extents_of) {
                     self.forget_unread(file);
                     self.held.hold(file, None, Some(of));
                 }
@@ -198,7 +198,8 @@ impl Follower {
             let shadow = &self.generations[index];
             let copy =
                 Copy { path: shadow.path.clone(), inode: shadow.inode(), compression: shadow.record.compression };
-            if !self.adopt(of, &copy, whole) {
+            let taken = if whole { self.adopt(of, &copy, true) } else { self.adopt_part(of, &copy, extents_of) };
+            if !taken {
                 continue;
             }
             let shadow = &mut self.generations[index];
@@ -335,13 +336,12 @@ impl Follower {
             if file.id.inode() == lost.inode() || !copies::may_be_copy(file, lost, false) {
                 continue;
             }
-            let whole = match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
-                Ok(Likeness::Copy) => true,
-                Ok(Likeness::Part) => false,
+            match copies::likeness(&self.files, file, lost, lost.sealed, extents_of) {
+                Ok(Likeness::Copy) => self.adopt(of, &Copy::of(file), true),
+                Ok(Likeness::Part) => self.adopt_part(of, &Copy::of(file), extents_of),
                 // A file that cannot be read is met, and reported, by the first look.
                 Ok(Likeness::Different) | Err(_) => continue,
             };
-            self.adopt(of, &Copy::of(file), whole);
         }
     }
 

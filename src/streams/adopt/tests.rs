@@ -245,3 +245,27 @@ fn a_copy_goes_on_where_zeros_of_its_original_are_sealed() {
     check(9, &[]);
     check(16, &[("f2".to_owned(), end, end + 16)]);
 }
+
+#[test]
+fn a_part_does_not_stand_in_for_what_has_more_of_what_was_sealed() {
+    let check = |left: u64, want: usize| {
+        let mut bench = Bench::new();
+        let extents: Vec<_> = [0, 31, 310, 620]
+            .windows(2)
+            .map(|ends| SealedExtent {
+                from: ends[0] as u64,
+                to: ends[1] as u64,
+                data: blake3::hash(&bench.sealed[ends[0]..ends[1]]),
+            })
+            .collect();
+        bench.write("runs.jsonl.1", &bench.sealed[..100]);
+        let cut = bench.disk.open(&Path::new(DIR).join("runs.jsonl"), How::Append).and_then(|file| file.set_len(left));
+        cut.expect("a file");
+        bench.follower.recover(&|_| Ok(extents.clone())).expect("a readable directory");
+        assert_eq!(bench.history().len(), want, "{left} bytes are left");
+        bench.follower.poll(&Scope::All, &|_| Ok(extents.clone())).expect("a look");
+        assert_eq!(bench.history().len(), want, "{left} bytes are left, and the part was met");
+    };
+    check(400, 400);
+    check(20, 100);
+}
