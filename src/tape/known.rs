@@ -15,7 +15,7 @@ use crate::{
     layout::Layout,
     streams::{
         Compression, Generation,
-        copies::SealedExtent,
+        copies::{self, SealedExtent},
         generation::{GenerationRecord, State},
         links, source,
     },
@@ -72,7 +72,7 @@ impl Known {
     }
 
     fn listed(self, layout: &Layout, trust: bool) -> Vec<Generation> {
-        let mut unlinked = Unlinked { files: &layout.files, dir: &layout.dir, names: None };
+        let mut unlinked = Unlinked { layout, names: None };
         let places: Vec<Place> = self
             .files()
             .map(|(record, last, dropped)| match dropped {
@@ -168,25 +168,31 @@ fn locate(layout: &Layout, record: &GenerationRecord, unlinked: &mut Unlinked) -
 
 /// The directory's files by inode, read when the first file without a link is looked for.
 struct Unlinked<'a> {
-    files: &'a Files,
-    dir: &'a Path,
+    layout: &'a Layout,
     names: Option<HashMap<Inode, PathBuf>>,
 }
 
 impl Unlinked<'_> {
     /// The very file that was sealed, still as it was: a power cut may leave an older link of ours under its id, to a file
-    /// that begins alike.
+    /// that begins alike. It may also bring back the end alone of what was emptied, behind what was written since.
     fn own(&mut self, record: &GenerationRecord, last: Option<&Range>) -> Option<PathBuf> {
         let path = self.find(record.id.inode())?;
-        let (id, _) = source::identify(self.files, &path).ok()?;
-        let holds = still_holds(self.files, &path, record.compression, last?) == Some(true);
-        (id.inode() == record.id.inode() && !id.is_reborn(record.id) && holds).then_some(path)
+        let (files, last) = (&self.layout.files, last?);
+        let (id, _) = source::identify(files, &path).ok()?;
+        let same = id.inode() == record.id.inode() && !id.is_reborn(record.id);
+        if !same || still_holds(files, &path, record.compression, last) != Some(true) {
+            return None;
+        }
+        let extents = extents_of(self.layout, &record.file).unwrap_or_default();
+        let held = copies::held(files, &path, record.compression, &extents);
+        (extents.is_empty() || held >= last.to).then_some(path)
     }
 
     fn find(&mut self, inode: Inode) -> Option<PathBuf> {
         let names = self.names.get_or_insert_with(|| {
-            let paths = self.files.list(self.dir).unwrap_or_default().into_iter();
-            paths.filter_map(|path| Some((source::identify(self.files, &path).ok()?.0.inode(), path))).collect()
+            let (files, dir) = (&self.layout.files, &self.layout.dir);
+            let paths = files.list(dir).unwrap_or_default().into_iter();
+            paths.filter_map(|path| Some((source::identify(files, &path).ok()?.0.inode(), path))).collect()
         });
         names.get(&inode).cloned()
     }
@@ -211,6 +217,10 @@ pub fn extents_of(layout: &Layout, file: &str) -> io::Result<Vec<SealedExtent>> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        streams::{Follower, Scope},
+        tape::{Journal, seal},
+    };
 
     #[test]
     fn a_file_that_was_emptied_and_outgrew_its_history_does_not_hold_it() {
@@ -264,6 +274,35 @@ mod tests {
         };
         check(&own);
         std::fs::write(&own, b"").expect("a writable file");
+        check(&link);
+    }
+    #[test]
+    fn a_file_of_which_only_the_end_came_back_does_not_stand_before_its_copy() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let layout = Layout::on(Files::machine(), dir.path());
+        std::fs::create_dir_all(layout.links()).expect("a folder");
+        let own = dir.path().join("runs.jsonl");
+        let mut journal = Journal::open(&layout.files, &layout.tape(), |_| {}).expect("a tape");
+        let mut follower = Follower::new(layout.files.clone(), dir.path().to_owned(), Some(layout.links()), Vec::new());
+        for lines in [1, 2] {
+            std::fs::write(&own, b"{\"run_id\":\"r1\"}\n".repeat(lines)).expect("a writable file");
+            let found = follower.poll(&Scope::All, &|_| Ok(Vec::new())).expect("a look").pending;
+            let round = seal::seal(&journal, &follower, &found, 0).expect("a round").round;
+            journal.append(&round).expect("a tape that can be written");
+            found.iter().for_each(|range| follower.sealed(range));
+        }
+        let (copy, link) = (dir.path().join("runs.jsonl-1"), links::path(&layout.links(), "f1", Compression::None));
+        std::fs::copy(&own, &copy).expect("a copy");
+        std::fs::remove_file(&link).expect("the link");
+        std::fs::hard_link(&copy, &link).expect("a link");
+        let check = |want: &Path| {
+            let mut known = Known::of(None);
+            let rounds = Rounds::open(&layout.files, &layout.tape()).expect("a tape");
+            rounds.for_each(|round| known.add(&round.expect("a round")));
+            assert_eq!(known.generations(&layout)[0].path, want);
+        };
+        check(&own);
+        std::fs::write(&own, b"{\"run_id\":\"r2\"}\n{\"run_id\":\"r1\"}\n").expect("a writable file");
         check(&link);
     }
 }
