@@ -13,7 +13,7 @@ use super::{
     scan::Found,
     source,
 };
-use crate::files::{self, Files};
+use crate::files::{self, Files, Reading};
 
 /// The sealed extents of a generation with their digests, in order: how content is recognised when the original is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,17 +124,24 @@ pub enum Torn {
     Copy,
 }
 
-/// Where the two part before `upto`; none where not even all that is sealed is the same, unless a power cut tore the copy.
+/// Where the two part before `upto`; none where not even a sealed extent is the same, unless a power cut tore one of them.
 ///
 /// # Errors
 /// A file cannot be read. `NotFound`: it lies elsewhere by now.
-pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Result<Option<Fork>> {
+pub fn fork(
+    files: &Files,
+    file: &Found,
+    of: &Generation,
+    upto: u64,
+    extents_of: &ExtentsOf,
+) -> io::Result<Option<Fork>> {
     if of.is_packed() || of.sealed == 0 || !of.is_intact(files) || !of.still_continues(files)? {
         return Ok(None);
     }
     let mut original = BufReader::new(source::open(files, &of.path, Compression::None, 0)?);
     let mut copy = BufReader::new(source::unpack(source::open_found(files, file)?, file.name.compression, 0)?);
     let plain = file.name.compression == Compression::None;
+    let has_extent = |to| extents_of(of.file()).map(|extents| extents.first().is_some_and(|first| first.to <= to));
     let mut from = 0;
     for at in 0..upto {
         let (mut a, mut b) = ([0], [0]);
@@ -149,6 +156,8 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
                 false if zeroed => (upto, Torn::Neither),
                 // Zeros are sealed there: what is sealed behind them is read again, rather than a line be lost.
                 false if a == [0] && from > 0 => (from, Torn::Neither),
+                // Copied before a power cut took the end of the original, and other lines are sealed there since.
+                false if file.name.age != Age::Live && has_extent(from)? => (from, Torn::Neither),
                 false => return Ok(None),
                 true if a == [0] => (from, Torn::Original),
                 true => (from, Torn::Neither),
@@ -160,6 +169,33 @@ pub fn fork(files: &Files, file: &Found, of: &Generation, upto: u64) -> io::Resu
         }
     }
     Ok(None)
+}
+
+/// Whether a file is the very one that was sealed first of a generation, as a power cut brought it back after it was
+/// emptied: up to where it has what a copy has by now, at the start of a line.
+///
+/// # Errors
+/// A file cannot be read. `NotFound`: it lies elsewhere by now.
+pub fn returned(files: &Files, file: &Found, of: &Generation) -> io::Result<Option<u64>> {
+    let very = file.id.inode() == of.origin.inode() && !file.id.is_reborn(of.origin);
+    let elsewhere = || source::identify(files, &of.path).is_ok_and(|(id, _)| id.inode() != file.id.inode());
+    if !very || !elsewhere() {
+        return Ok(None);
+    }
+    let known = BufReader::new(source::open(files, &of.path, of.record.compression, 0)?).bytes();
+    let found = BufReader::new(source::open_found(files, file).map(Reading::new)?).bytes();
+    let (mut at, mut same) = (0, 0);
+    for (a, b) in known.zip(found) {
+        let (a, b) = (a?, b?);
+        if a != b {
+            break;
+        }
+        at += 1;
+        if a == b'\n' {
+            same = at;
+        }
+    }
+    Ok((same >= EVIDENCE_BYTES).then_some(same))
 }
 
 /// Whether any line ends in what is left.

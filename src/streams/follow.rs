@@ -393,6 +393,6 @@ impl Follower {
 }
 
 /// The file of a stream that producers append to, going by its name.
-fn may_be_appended_to(file: &Found) -> bool {
+pub(super) fn may_be_appended_to(file: &Found) -> bool {
     file.name.age == Age::Live && file.name.compression == Compression::None
 }

@@ -27,6 +27,8 @@ pub struct GenerationRecord {
 #[derive(Clone, Debug)]
 pub struct Generation {
     pub record: GenerationRecord,
+    /// The file of which its first lines were sealed; its record says which one goes on in its place.
+    pub origin: FileId,
     /// Where its bytes are read: our hard link, else where it was last seen.
     pub path: PathBuf,
     /// Everything before is on the tape. Always the start of a line.
@@ -94,6 +96,7 @@ impl Generation {
     /// A file of which everything before `sealed` is known.
     pub fn new(files: &Files, record: GenerationRecord, path: PathBuf, sealed: u64, state: State) -> Generation {
         let mut generation = Generation {
+            origin: record.id,
             record,
             path,
             sealed,

@@ -3,7 +3,7 @@ use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 use super::{
     adopt::Copy,
     copies::{self, Fork, Likeness, Torn},
-    follow::Follower,
+    follow::{Follower, may_be_appended_to},
     generation::{Generation, GenerationRecord, State},
     links,
     name::{self, Age, Compression, StreamFile},
@@ -100,15 +100,24 @@ impl Follower {
         for (index, generation) in self.generations.iter().enumerate().rev() {
             // The inode of a file that was removed may be another's by now.
             let present = generation.state != State::Dropped && self.present.contains(&generation.inode());
-            if !generation.on_tape || !copies::may_be_copy(file, generation, present) {
+            if !generation.on_tape {
                 continue;
             }
             let from = poll.end_of(index, generation.sealed);
+            if may_be_appended_to(file)
+                && let Some(same) = copies::returned(&self.files, file, generation)?
+            {
+                let fork = Fork { from: same.min(from), torn: Torn::Neither };
+                return Ok(Kin::Fork { of: index, fork });
+            }
+            if !copies::may_be_copy(file, generation, present) {
+                continue;
+            }
             match (copies::likeness(&self.files, file, generation, from, extents_of)?, &kin) {
                 (Likeness::Copy, _) => return Ok(Kin::Copy { of: index, from }),
                 (Likeness::Part, Kin::None | Kin::Fork { .. }) => kin = Kin::Part { of: index },
                 (Likeness::Different, Kin::None) => {
-                    kin = match copies::fork(&self.files, file, generation, from)? {
+                    kin = match copies::fork(&self.files, file, generation, from, extents_of)? {
                         None => Kin::None,
                         Some(Fork { torn: Torn::Copy, .. }) => Kin::Part { of: index },
                         Some(fork) => Kin::Fork { of: index, fork },

@@ -95,10 +95,11 @@ impl Known {
                 Some(_) => State::Open,
                 None => State::Ended,
             };
+            let origin = record.id;
             let record = GenerationRecord { compression, id: goes_on.unwrap_or(record.id), ..record };
             let mut generation =
                 Generation::new(&layout.files, record, path, last.map_or(0, |extent| extent.to), state);
-            generation.on_tape = true;
+            (generation.on_tape, generation.origin) = (true, origin);
             let holds = |last: &Range| still_holds(&layout.files, &generation.path, compression, last) != Some(false);
             generation.replaced = !trust && state != State::Dropped && !last.is_none_or(holds);
             list.push(generation);

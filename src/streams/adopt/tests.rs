@@ -231,19 +231,37 @@ fn a_copy_waits_for_what_it_may_be_a_copy_of_until_that_is_sealed_or_was_not_rea
 }
 
 #[test]
-fn a_copy_goes_on_where_zeros_of_its_original_are_sealed() {
-    let line = b"{\"run_id\":\"r2\"}\n";
-    let end = 20 * 31;
-    let check = |copied: usize, want: &[(String, u64, u64)]| {
+fn a_copy_goes_on_where_what_a_power_cut_left_of_its_original_is_sealed() {
+    let (line, end) = (b"{\"run_id\":\"r2\"}\n", 20 * 31);
+    let check = |left: &[u8], copied: usize, want: &[(String, u64, u64)]| {
         let mut bench = Bench::new();
-        bench.write("runs.jsonl", &[&line[..5], &[0; 10], &b"\n"[..]].concat());
+        bench.write("runs.jsonl", left);
         assert_eq!(bench.poll(), [("f1".to_owned(), end, end + 16)]);
         bench.write("runs.jsonl.1", &[&bench.sealed[..], &line[..copied]].concat());
         assert_eq!(bench.poll(), want, "{copied} bytes of the torn line");
         assert_eq!(bench.poll(), []);
     };
-    check(9, &[]);
-    check(16, &[("f2".to_owned(), end, end + 16)]);
+    let zeros = [&line[..5], &[0; 10], &b"\n"[..]].concat();
+    for left in [&zeros[..], b"{\"run_id\":\"r3\"}\n"] {
+        check(left, 14, &[]);
+        check(left, 16, &[("f2".to_owned(), end, end + 16)]);
+    }
+}
+
+#[test]
+fn an_emptied_original_that_a_power_cut_brought_back_beside_its_copy_holds_nothing_new_but_what_is_behind() {
+    let mut bench = Bench::new();
+    bench.write("runs.jsonl.1", &bench.sealed);
+    bench.empty("runs.jsonl");
+    assert_eq!(bench.poll(), []);
+    let known = bench.follower.generations()[..1].to_vec();
+    bench.write("runs.jsonl", &bench.sealed[..400]);
+    bench.follower.files().remove(&Path::new(DIR).join("runs.jsonl.1")).expect("the copy");
+    let links = Some(Path::new(DIR).join("links"));
+    bench.follower = Follower::new(bench.follower.files().clone(), DIR.into(), links, known);
+    (0..30).for_each(|_| assert_eq!(bench.poll(), []));
+    bench.write("runs.jsonl", b"\n{\"run_id\":\"r2\"}\n");
+    assert_eq!(bench.poll(), [("f2".to_owned(), 372, 400 + 17)]);
 }
 
 #[test]
