@@ -31,14 +31,14 @@ fn taken(bytes: &[u8], line: &Line<'_>) {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return };
     assert!(depth(&Value::Object(object.clone())) <= 64, "deeper than is allowed");
     for (name, got) in [
-        ("run_id", &line.run_id),
-        ("agent", &line.agent),
-        ("strategy", &line.strategy),
-        ("event_id", &line.event_id),
-        ("symbol", &line.symbol),
+        ("run_id", line.run_id.as_deref()),
+        ("agent", line.agent.as_deref()),
+        ("strategy", line.strategy.as_deref()),
+        ("event_id", line.event_id.as_deref()),
+        ("symbol", line.symbol.as_deref()),
     ] {
         if let Some(got) = got {
-            assert_eq!(object.get(name).and_then(Value::as_str), Some(&**got), "{name}");
+            assert_eq!(object.get(name).and_then(Value::as_str), Some(got), "{name}");
         }
     }
     for (name, got) in [("latency_ms", line.latency_ms), ("cost_usd", line.cost_usd), ("reward", line.reward)] {

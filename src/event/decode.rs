@@ -1,11 +1,18 @@
-use super::line::{Line, Malformed};
+use super::{
+    Key,
+    line::{Line, Malformed},
+};
 
+/// A place in a line, and what stands there.
+mod cursor;
 /// Lines of the shape that programs write, in one pass.
 mod fast;
 /// Numbers of JSON to the nearest `f64`.
 mod number;
 /// What every line means: the plain decoder, slow and complete.
 pub mod reference;
+/// What stands between the values of a line.
+mod shape;
 
 pub use reference::DEPTH_MAX;
 
@@ -15,22 +22,28 @@ pub use reference::DEPTH_MAX;
 /// unusual about a line, and every fault, is left to the reference.
 pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
     let mut line = Line::default();
-    Decoder::default().decode(bytes, line_bytes_max, &mut line).map(|()| line)
+    Decoder::default().decode(bytes, line_bytes_max, &mut line, &|_| {}).map(|()| line)
 }
 
 /// Decodes lines one after another, the sooner the more alike they are. What it says of a line depends on the line alone.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    habits: fast::Habits,
+    before: fast::Experience,
 }
 
 impl Decoder {
-    /// As [`decode`], into a line that is empty before.
+    /// As [`decode`], into a line that is empty before. `met` may hear of the line's run before the rest of it is read.
     ///
     /// # Errors
     /// The line is malformed; what was put into `line` is of no use.
-    pub fn decode<'a>(&mut self, bytes: &'a [u8], line_bytes_max: usize, line: &mut Line<'a>) -> Result<(), Malformed> {
-        if fast::decode(bytes, line_bytes_max, &mut self.habits, line).is_none() {
+    pub fn decode<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        line_bytes_max: usize,
+        line: &mut Line<'a>,
+        met: &dyn Fn(Key),
+    ) -> Result<(), Malformed> {
+        if fast::decode(bytes, line_bytes_max, &mut self.before, line, met).is_none() {
             *line = reference::decode(bytes, line_bytes_max)?;
         }
         Ok(())

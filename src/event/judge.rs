@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::fields::{Field, Id, NAME_BYTES_MAX, NUMBER_MAX, Shape};
-use super::line::{Direction, Line, Malformed, Reason};
+use super::line::{Direction, Line, Malformed, Reason, RunId};
 use super::record::{Record, Value};
 use super::{Kind, Stamp, upcast};
 
@@ -79,7 +79,7 @@ fn fill<'a>(line: &mut Line<'a>, field: &Field, value: Value<'a>) -> Result<(), 
         Id::Kind | Id::V => {}
         Id::EnsembleScoreFinal => drop(number(field, &value)?),
         Id::Ts => line.ts = stamp(field, &value)?,
-        Id::RunId => line.run_id = Some(name(field, value)?),
+        Id::RunId => line.run_id = Some(RunId::of(name(field, value)?)),
         Id::Agent => line.agent = Some(name(field, value)?),
         Id::Strategy => line.strategy = Some(name(field, value)?),
         Id::EventId => line.event_id = Some(name(field, value)?),

@@ -19,10 +19,13 @@ const VARIANT: u128 = 0b11 << 62;
 
 impl Key {
     pub fn of(name: &str) -> Key {
-        match uuid_bits(name.as_bytes()) {
-            Some(bits) if bits & VARIANT != VARIANT => Key(bits),
-            _ => hashed(&[NAME_DOMAIN, name.as_bytes()]),
-        }
+        Key::of_uuid(name.as_bytes()).unwrap_or_else(|| hashed(&[NAME_DOMAIN, name.as_bytes()]))
+    }
+
+    /// Of a text that is its own key.
+    #[inline]
+    pub(super) fn of_uuid(name: &[u8]) -> Option<Key> {
+        uuid_bits(name).filter(|bits| bits & VARIANT != VARIANT).map(Key)
     }
 
     /// The key of an id that is unique within its kind only. Always hashed: the same id under two kinds must not
@@ -45,34 +48,30 @@ fn hashed(parts: &[&[u8]]) -> Key {
 }
 
 /// The bits of `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` in lower case. Other spellings are other names.
+#[inline]
 fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
-    if [8, 13, 18, 23].into_iter().any(|i| text[i] != b'-') {
-        return None;
-    }
-    let eight = |a: usize, b: usize| {
-        let mut digits = [0; 8];
-        digits[..4].copy_from_slice(&text[a..a + 4]);
-        digits[4..].copy_from_slice(&text[b..b + 4]);
-        hex(digits).map(u128::from)
-    };
-    Some(eight(0, 4)? << 96 | eight(9, 14)? << 64 | eight(19, 24)? << 32 | eight(28, 32)?)
+    let four = |at: usize| u64::from(u32::from_be_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]));
+    let eight = |a: usize, b: usize| hex(four(a) << 32 | four(b));
+    let parts = [eight(0, 4), eight(9, 14), eight(19, 24), eight(28, 32)];
+    let hyphens = u32::from_ne_bytes([text[8], text[13], text[18], text[23]]) ^ u32::from_ne_bytes(*b"----");
+    let faults = parts.iter().fold(u64::from(hyphens), |faults, (_, fault)| faults | fault);
+    (faults == 0).then(|| parts.iter().fold(0, |bits, (part, _)| bits << 32 | u128::from(*part)))
 }
 
-/// The number that eight hexadecimal digits in lower case are: all nibbles at once, then put together by twos.
-fn hex(digits: [u8; 8]) -> Option<u32> {
+/// The number that eight hexadecimal digits in lower case are, the first one highest: all nibbles at once, then put
+/// together by twos. And a fault, which is zero where they are such digits.
+#[inline]
+fn hex(digits: u64) -> (u32, u64) {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    let word = u64::from_be_bytes(digits);
-    let letters = (word >> 6) & ONES;
-    let nibbles = (word & (ONES * 0x0f)) + letters * 9;
+    let letters = (digits >> 6) & ONES;
+    let nibbles = (digits & (ONES * 0x0f)) + letters * 9;
     // Right digits are those that come back, with letters from ten on and nothing beyond fifteen.
     let back = nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
-    if back != word || nibbles & (ONES * 0xf0) != 0 || ((nibbles + ONES * 6) >> 4) & ONES != letters {
-        return None;
-    }
+    let range = nibbles & (ONES * 0xf0) | ((nibbles + ONES * 6) >> 4) & ONES ^ letters;
     let pairs = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-    Some((fours | fours >> 16) as u32)
+    ((fours | fours >> 16) as u32, back ^ digits | range)
 }
 
 /// As a UUID: the name itself where the name is one.
@@ -132,6 +131,10 @@ mod tests {
 
     #[test]
     fn eight_digits_are_what_std_reads() {
+        let hex = |digits: [u8; 8]| match hex(u64::from_be_bytes(digits)) {
+            (number, 0) => Some(number),
+            _ => None,
+        };
         assert_eq!((hex(*b"0123cdef"), hex(*b"ffffffff")), (Some(0x0123_cdef), Some(u32::MAX)));
         for place in 0..8 {
             for byte in 0..=u8::MAX {

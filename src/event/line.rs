@@ -1,8 +1,8 @@
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Kind, Stamp, judge::quoted};
+use super::{Action, Key, Kind, Stamp, judge::quoted};
 
 /// A name borrowed from its line, or owned when the line escaped it.
 pub type Name<'a> = Option<Cow<'a, str>>;
@@ -15,7 +15,7 @@ pub struct Line<'a> {
     pub kind: Option<Kind>,
     pub ts: Stamp,
 
-    pub run_id: Name<'a>,
+    pub run_id: Option<RunId<'a>>,
     pub agent: Name<'a>,
     pub strategy: Name<'a>,
     pub event_id: Name<'a>,
@@ -60,6 +60,43 @@ pub struct Line<'a> {
     pub data_age_sec: Option<f64>,
     pub paper: bool,
     pub reduce: bool,
+}
+
+/// The name of a run, with the key that stands for it.
+#[derive(Clone, PartialEq)]
+pub struct RunId<'a> {
+    name: Cow<'a, str>,
+    key: Key,
+}
+
+impl<'a> RunId<'a> {
+    /// Of a name of any kind.
+    pub fn of(name: Cow<'a, str>) -> Self {
+        RunId { key: Key::of(&name), name }
+    }
+
+    /// Of a name that is a key itself.
+    pub(super) fn of_key(name: &'a str, key: Key) -> Self {
+        RunId { name: Cow::Borrowed(name), key }
+    }
+
+    pub fn key(&self) -> Key {
+        self.key
+    }
+}
+
+impl Deref for RunId<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Debug for RunId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.fmt(f)
+    }
 }
 
 impl Line<'_> {

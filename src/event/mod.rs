@@ -34,10 +34,12 @@ pub mod time;
 pub mod upcast;
 /// serde's visitor: JSON to the recognised fields.
 mod visit;
+/// Text eight bytes at a time.
+mod words;
 
 pub use action::Action;
 pub use decode::{Decoder, decode};
 pub use key::Key;
 pub use kind::Kind;
-pub use line::{Decoded, Direction, Line, Malformed, Reason};
+pub use line::{Decoded, Direction, Line, Malformed, Reason, RunId};
 pub use time::{Nanos, Stamp};

@@ -20,8 +20,9 @@ fn near(usd: f64) -> Option<i128> {
     const MOST: f64 = (1_u64 << 42) as f64;
     const CLEAR: f64 = 0.5 - 1.0 / 512.0;
     let nano = usd * USD as f64;
-    let rounded = nano.round_ties_even();
-    (nano.abs() < MOST && (nano - rounded).abs() < CLEAR).then_some(i128::from(rounded as i64))
+    // Cut off, then to the nearer side: without a call, as rounding has no instruction on every machine.
+    let rounded = (nano + if nano < 0.0 { -0.5 } else { 0.5 }) as i64;
+    (nano.abs() < MOST && (nano - rounded as f64).abs() < CLEAR).then_some(i128::from(rounded))
 }
 
 /// Nano-USD of tokens at prices in USD per million: the sum over the parts, rounded once, half to even. A price stands

@@ -5,6 +5,8 @@ use super::decimal::Decimal;
 /// Times as programs write them, in one pass.
 mod fast;
 
+pub(super) use fast::LastDay;
+
 /// Unix time in nanoseconds, UTC. i64 reaches from 1677 to 2262.
 pub type Nanos = i64;
 
@@ -39,9 +41,15 @@ impl Stamp {
 
     /// Of an RFC 3339 text.
     pub fn of_text(text: &str) -> Stamp {
-        let text = text.as_bytes();
-        let nanos = fast::rfc3339(text).map(i128::from).or_else(|| rfc3339(text));
-        nanos.map_or(Stamp::Unusable, Stamp::usable)
+        rfc3339(text.as_bytes()).map_or(Stamp::Unusable, Stamp::usable)
+    }
+
+    /// The same, the sooner when it is of the day of the text before.
+    pub(super) fn of_text_after(text: &str, last: &mut LastDay) -> Stamp {
+        match fast::rfc3339(text.as_bytes(), last) {
+            Some(nanos) if (FROM..UNTIL).contains(&nanos) => Stamp::At(nanos),
+            _ => Stamp::of_text(text),
+        }
     }
 
     /// Of an integer: Unix seconds; above 1e11 milliseconds, above 1e14 microseconds, above 1e17 nanoseconds. Exact.

@@ -18,7 +18,7 @@ use super::{
     lines::{Lines, Oddity, Outcome},
 };
 use crate::{
-    event::{Decoded, Key, Kind, Line, Malformed, Nanos, Reason, Stamp},
+    event::{Decoded, Key, Kind, Line, Malformed, Nanos, Reason, RunId, Stamp},
     policy::{InForce, Policy, PolicyError},
     subject::Subjects,
     view::Load,
@@ -183,6 +183,11 @@ impl Intake {
         })
     }
 
+    /// A line that names a run is about to come: what is known of the run is fetched while it is decoded.
+    pub fn hear_of(&self, run: Key) {
+        self.state.join.fetch(run);
+    }
+
     /// An empty batch that begins at the current position.
     pub fn begin(&self) -> Batch {
         Batch {
@@ -293,7 +298,7 @@ impl Intake {
         let Some(agent) = self.agent_id(name, batch) else {
             return self.state.lines.odd(Oddity::AgentsOverflow);
         };
-        let run = line.run_id.as_deref().map(Key::of);
+        let run = line.run_id.as_ref().map(RunId::key);
         let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
         let owner = Owner { agent, strategy: named };
         let horizon = self.policy.policy.limits.join_runs;
@@ -315,7 +320,7 @@ impl Intake {
 
     /// A PnL line: its own agent wins, else its run's; without either it waits.
     fn pnl_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
-        let run = line.run_id.as_deref().map(Key::of);
+        let run = line.run_id.as_ref().map(RunId::key);
         let owner = run.and_then(|run| self.state.join.owner(run));
         let agent = match &line.agent {
             Some(name) => match self.agent_id(name, batch) {
@@ -362,6 +367,7 @@ impl Intake {
         self.push(event, position, batch);
     }
 
+    #[inline(always)]
     fn push(&self, event: Event, position: u64, batch: &mut Batch) {
         batch.entries.push(Entry { position, tape_time: self.state.tape_time, now: self.state.now, event });
     }

@@ -61,6 +61,11 @@ impl Join {
         self.owners.get(self.place_of(run)?).map(|(_, owner)| *owner)
     }
 
+    /// Fetches into the cache what looking for a run will need.
+    pub fn fetch(&self, run: Key) {
+        self.places.fetch(&run);
+    }
+
     fn place_of(&self, run: Key) -> Option<usize> {
         let place = |number: u32| number.wrapping_sub(self.first) as usize;
         let has_it = |number| self.owners.get(place(number)).is_some_and(|(of, _)| *of == run);
@@ -82,6 +87,10 @@ impl Join {
                 self.places.remove(&old, self.first);
                 self.first = self.first.wrapping_add(1);
                 self.forgotten += 1;
+            }
+            // It is forgotten next.
+            if let Some((oldest, _)) = self.owners.front() {
+                self.places.fetch(oldest);
             }
         }
         None

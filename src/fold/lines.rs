@@ -84,7 +84,9 @@ pub struct Lines {
 
 impl Lines {
     pub(super) fn count(&mut self, stream: &Arc<str>, outcome: Outcome) {
-        if self.streams.get(self.last).is_none_or(|(name, _)| name != stream) {
+        // Mostly the very same name, not only an equal one.
+        let same = |name: &Arc<str>| Arc::ptr_eq(name, stream) || name == stream;
+        if !self.streams.get(self.last).is_some_and(|(name, _)| same(name)) {
             self.last = self.streams.binary_search_by(|(name, _)| name.cmp(stream)).unwrap_or_else(|place| {
                 self.streams.insert(place, (stream.clone(), [0; Outcome::COUNT]));
                 place

@@ -3,6 +3,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
+use prefetch_index::prefetch_index;
 
 /// An index over numbered entries that somebody else keeps: the number of the entry that has a key.
 ///
@@ -28,6 +29,12 @@ impl Places {
 
     fn mask(&self) -> usize {
         self.slots.len().wrapping_sub(1)
+    }
+
+    /// Fetches the slots of a key into the cache: to be called some time before they are needed, since in a large table
+    /// they are mostly in memory only.
+    pub fn fetch(&self, key: &impl Hash) {
+        prefetch_index(&self.slots, self.tag(key) as usize & self.mask());
     }
 
     /// The number that was put in for a key; `is` says whether the entry of a number has it.

@@ -15,7 +15,7 @@ use super::{
     measure::{measure, short},
 };
 use crate::{
-    event::{Decoded, Decoder, Line, Malformed, Nanos, Stamp},
+    event::{Decoded, Decoder, Key, Line, Malformed, Nanos, Stamp},
     files::Files,
     fold::{Batch, Intake, Place, intake::CONTROL_STREAM},
     streams::{Compression, LineReader, RawLine, source},
@@ -114,16 +114,10 @@ pub fn read_in_steps(
     (until, step): (Until, Option<Nanos>),
     sink: &mut dyn FnMut(Batch, &Intake) -> bool,
 ) -> Result<bool, ReadError> {
-    let mut done_before = intake.position() - first;
+    let done_before = intake.position() - first;
     let line_bytes_max = intake.policy().policy.limits.line_bytes;
-    let mut feed = Feed { batch: intake.begin(), intake, at: source.at, until, step, sink };
-    let read = each_line(source, line_bytes_max, &mut |line, place, _| {
-        if done_before > 0 {
-            done_before -= 1;
-            return true;
-        }
-        feed.take(line, place)
-    });
+    let mut feed = Feed { batch: intake.begin(), intake, done_before, at: source.at, until, step, sink };
+    let read = read_lines(source, line_bytes_max, &mut feed);
     let goes_on = feed.flush();
     let (done, found) = (read? && goes_on, feed.intake.position() - first);
     match (source.round, source.count) {
@@ -135,12 +129,33 @@ pub fn read_in_steps(
 /// Takes a line, decoded, with its place and its bytes; false to stop.
 pub type EachLine<'a> = dyn FnMut(Decoded<'_, '_>, &Place, RawLine<'_>) -> bool + 'a;
 
+/// Who reads lines, and hears of them before.
+trait Reader {
+    /// Takes a line, decoded, with its place and its bytes; false to stop.
+    fn take(&mut self, line: Decoded, place: &Place, raw: RawLine) -> bool;
+
+    /// Hears of a run while the line that names it is still being decoded: what is known of it can be fetched meanwhile.
+    fn hear_of(&self, _run: Key) {}
+}
+
+struct Each<'a, 'b>(&'a mut EachLine<'b>);
+
+impl Reader for Each<'_, '_> {
+    fn take(&mut self, line: Decoded, place: &Place, raw: RawLine) -> bool {
+        (self.0)(line, place, raw)
+    }
+}
+
 /// The lines of a round in tape order: always the line whose stream's high time is the lowest, streams by name. Returns
 /// false when `each` stopped it.
 ///
 /// # Errors
 /// Bytes that are missing or differ from what was sealed.
 pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLine) -> Result<bool, ReadError> {
+    read_lines(source, line_bytes_max, &mut Each(each))
+}
+
+fn read_lines(source: &RoundSource, line_bytes_max: usize, each: &mut dyn Reader) -> Result<bool, ReadError> {
     let mut cursors = cursors(source, line_bytes_max);
     let mut decoder = Decoder::default();
     let mut turns: BinaryHeap<Turn> = BinaryHeap::new();
@@ -150,7 +165,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
             && let Some(open) = &cursor.open
         {
             let mut line = Line::default();
-            let fault = decode(&mut decoder, open.reader.line(), cursor.reading.line_bytes_max, &mut line);
+            let fault = decode(&mut decoder, open.reader.line(), cursor.reading.line_bytes_max, &mut line, each);
             cursor.high = time_of(fault.as_ref().map(|()| &line));
             turns.push(Reverse((cursor.high, index)));
         }
@@ -162,7 +177,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
         while let Some(open) = &cursor.open {
             let raw = open.reader.line();
             let mut line = Line::default();
-            let fault = decode(&mut decoder, raw, cursor.reading.line_bytes_max, &mut line);
+            let fault = decode(&mut decoder, raw, cursor.reading.line_bytes_max, &mut line, each);
             let line = fault.as_ref().map(|()| &line);
             cursor.high = cursor.high.max(time_of(line));
             let turn = Reverse((cursor.high, index));
@@ -171,7 +186,7 @@ pub fn each_line(source: &RoundSource, line_bytes_max: usize, each: &mut EachLin
                 break;
             }
             due = false;
-            if !each(line, &open.place, raw) {
+            if !each.take(line, &open.place, raw) {
                 return Ok(false);
             }
             lines += 1;
@@ -348,9 +363,15 @@ impl<'a> Cursor<'a> {
 }
 
 /// Decodes the line a reader stands on.
-fn decode<'a>(decoder: &mut Decoder, raw: RawLine<'a>, most: usize, line: &mut Line<'a>) -> Result<(), Malformed> {
+fn decode<'a>(
+    decoder: &mut Decoder,
+    raw: RawLine<'a>,
+    most: usize,
+    line: &mut Line<'a>,
+    each: &dyn Reader,
+) -> Result<(), Malformed> {
     match raw {
-        RawLine::Line(bytes) => decoder.decode(bytes, most, line),
+        RawLine::Line(bytes) => decoder.decode(bytes, most, line, &|run| each.hear_of(run)),
         RawLine::Oversize(length) => Err(Malformed::oversize(length, most)),
     }
 }

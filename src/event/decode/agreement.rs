@@ -2,7 +2,7 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
-use super::{Decoder, decode, fast, fast::Habits, reference};
+use super::{Decoder, decode, fast, fast::Experience, reference};
 use crate::event::{Line, fields::TABLE};
 
 const MAX: usize = 400;
@@ -16,7 +16,7 @@ thread_local! {
 #[track_caller]
 fn agree(line: &[u8]) {
     let mut again = Line::default();
-    let again = EXPERIENCED.with_borrow_mut(|decoder| decoder.decode(line, MAX, &mut again)).map(|()| again);
+    let again = EXPERIENCED.with_borrow_mut(|decoder| decoder.decode(line, MAX, &mut again, &|_| {})).map(|()| again);
     let (fast, plain) = (decode(line, MAX), reference::decode(line, MAX));
     assert_eq!(fast, plain, "{}", String::from_utf8_lossy(line));
     assert_eq!(again, plain, "{}", String::from_utf8_lossy(line));
@@ -174,7 +174,7 @@ fn lines_as_programs_write_them_need_no_reference() {
     ] {
         let nested = line.contains('[');
         assert_eq!(
-            fast::decode(line.as_bytes(), MAX, &mut Habits::default(), &mut Line::default()).is_none(),
+            fast::decode(line.as_bytes(), MAX, &mut Experience::default(), &mut Line::default(), &|_| {}).is_none(),
             nested,
             "{line}"
         );

@@ -1,3 +1,7 @@
+use std::str;
+
+use crate::event::{fields::NUMBER_MAX, words};
+
 /// A number as serde_json reads it: an integer literal, or anything else as the nearest `f64`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
@@ -17,16 +21,84 @@ const POWERS: [f64; 23] = [
     1e21, 1e22,
 ];
 
-/// The number that a text begins with, and its length; `None` where it is none, or none that is finite, or an integer
-/// of more than 18 digits.
+/// A number within ±2^53, minus zero as zero, and where it ends: 0 where there is none such.
+#[inline]
+pub fn float(bytes: &[u8], begin: usize) -> (f64, usize) {
+    let negative = bytes.get(begin) == Some(&b'-');
+    let start = begin + usize::from(negative);
+    let signed = |size: f64| if negative { 0.0 - size } else { size };
+    let first = words::word(bytes, start);
+    let (whole, count) = words::digits_of(first);
+    if count == 0 || count == 8 || (count > 1 && first as u8 == b'0') {
+        return any_float(bytes, begin);
+    }
+    let end = start + count;
+    match (first >> (8 * count)) as u8 {
+        b'.' => {}
+        b'e' | b'E' => return any_float(bytes, begin),
+        _ => return (signed(whole as i64 as f64), end),
+    }
+    let second = words::word(bytes, end + 1);
+    let (mut digits, mut places) = words::digits_of(second);
+    let mut next = (second >> (8 * places % 64)) as u8;
+    digits += whole * words::POWERS[places];
+    if places == 8 {
+        let third = words::word(bytes, end + 9);
+        let (more, count) = words::digits_of(third);
+        digits = digits.wrapping_mul(words::POWERS[count]).wrapping_add(more);
+        places += count;
+        next = match count {
+            8 => bytes.get(end + 17).copied().unwrap_or(0),
+            _ => (third >> (8 * count)) as u8,
+        };
+    }
+    let long = count + places > INT_DIGITS + 1;
+    if places == 0 || long || matches!(next, b'e' | b'E' | b'0'..=b'9') {
+        return any_float(bytes, begin);
+    }
+    (signed(decimal(digits, places)), end + 1 + places)
+}
+
+/// Up to 19 digits, so many of them behind the point.
+#[inline]
+fn decimal(digits: u64, places: usize) -> f64 {
+    if digits <= EXACT { digits as i64 as f64 / POWERS[places] } else { quotient(digits, 10_u64.pow(places as u32)) }
+}
+
+/// The same of any length and form.
+#[inline(never)]
+fn any_float(bytes: &[u8], begin: usize) -> (f64, usize) {
+    match parse(bytes, begin) {
+        Some((Number::Int(int), end)) if int.unsigned_abs() <= NUMBER_MAX => (int as f64, end),
+        Some((Number::Float(float), end)) if float.abs() <= NUMBER_MAX as f64 => (float + 0.0, end),
+        _ => (0.0, 0),
+    }
+}
+
+/// A whole number from 0 to 2^53, and where it ends: 0 where there is none such.
+#[inline]
+pub fn count(bytes: &[u8], begin: usize) -> (u64, usize) {
+    let first = words::word(bytes, begin);
+    let (count, length) = words::digits_of(first);
+    let plain = (1..8).contains(&length) && (length == 1 || first as u8 != b'0');
+    if plain && !matches!((first >> (8 * length)) as u8, b'.' | b'e' | b'E') {
+        return (count, begin + length);
+    }
+    match any_float(bytes, begin) {
+        (number, end) if number >= 0.0 && number.fract() == 0.0 => (number as u64, end),
+        _ => (0, 0),
+    }
+}
+
+/// The number that a text begins with at a place, and where it ends; `None` where it is none, or none that is finite, or
+/// an integer of more than 18 digits.
 ///
 /// With at most 2^53 as its digits and a power of ten that is an `f64`, one multiplication or division of two exact
-/// numbers rounds once and so is right (Clinger 1990). Anything longer is parsed by std, which is right too.
-pub fn parse(text: &str) -> Option<(Number, usize)> {
-    let bytes = text.as_bytes();
-    let negative = bytes.first() == Some(&b'-');
-    let start = usize::from(negative);
-    let (mut digits, mut end) = digits(bytes, start, 0);
+/// numbers rounds once and so is right (Clinger 1990). Longer ones are divided as integers, or parsed by std.
+pub fn parse(bytes: &[u8], begin: usize) -> Option<(Number, usize)> {
+    let negative = bytes.get(begin) == Some(&b'-');
+    let start = begin + usize::from(negative);
+    let (mut digits, mut end) = words::digits(bytes, start, 0);
     let mut count = end - start;
     if count == 0 || (count > 1 && bytes[start] == b'0') {
         return None;
@@ -34,7 +106,7 @@ pub fn parse(text: &str) -> Option<(Number, usize)> {
     let (mut exponent, mut whole) = (0, true);
     if bytes.get(end) == Some(&b'.') {
         let point = end + 1;
-        (digits, end) = many_digits(bytes, point, digits);
+        (digits, end) = words::digits(bytes, point, digits);
         if end == point {
             return None;
         }
@@ -49,55 +121,42 @@ pub fn parse(text: &str) -> Option<(Number, usize)> {
         let int = digits as i64;
         return (count <= INT_DIGITS).then_some((Number::Int(if negative { -int } else { int }), end));
     }
-    let short = count <= INT_DIGITS + 1 && digits <= EXACT;
-    let float = match POWERS.get(exponent.unsigned_abs() as usize).filter(|_| short) {
-        Some(power) => {
-            let size = if exponent < 0 { digits as f64 / power } else { digits as f64 * power };
-            if negative { -size } else { size }
+    let size = match exponent {
+        _ if count > INT_DIGITS + 1 => None,
+        -19..=0 => Some(decimal(digits, exponent.unsigned_abs() as usize)),
+        1..=22 if digits <= EXACT => Some(digits as f64 * POWERS[exponent as usize]),
+        _ => None,
+    };
+    let float = match size {
+        Some(size) => {
+            if negative {
+                -size
+            } else {
+                size
+            }
         }
-        None => text.get(..end)?.parse().ok()?,
+        None => str::from_utf8(bytes.get(begin..end)?).ok()?.parse().ok()?,
     };
     float.is_finite().then_some((Number::Float(float), end))
 }
 
-/// The digits from a place on, appended to others, and where they end. More than 19 in all are not to be used.
-fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
-    while let Some(digit) = bytes.get(at).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-        at += 1;
-    }
-    (value, at)
-}
-
-/// The same, eight at a time as long as there are so many.
-fn many_digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()).and_then(|eight| eight_digits(*eight)) {
-        value = value.wrapping_mul(100_000_000).wrapping_add(eight);
-        at += 8;
-    }
-    digits(bytes, at, value)
-}
-
-/// The number that eight bytes are, if all are digits: pairs, then fours, then all, each in one multiplication.
-fn eight_digits(bytes: [u8; 8]) -> Option<u64> {
-    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
-    const ZEROS: u64 = 0x3030_3030_3030_3030;
-    let word = u64::from_le_bytes(bytes);
-    // Bytes 0x30 to 0x39 stay in their row when 6 is added; the others of that row leave it.
-    if (word & HIGH) | ((word.wrapping_add(0x0606_0606_0606_0606) & HIGH) >> 4) != ZEROS | ZEROS >> 4 {
-        return None;
-    }
-    let word = word - ZEROS;
-    let pairs = (word * 10 + (word >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) & 0xffff_ffff)
+/// The nearest `f64` to a quotient of numbers from 1, ties to even.
+#[inline(never)]
+fn quotient(dividend: u64, divisor: u64) -> f64 {
+    // At least 56 bits of quotient, and at most 64.
+    let shift = (56 + divisor.ilog2()).saturating_sub(dividend.ilog2());
+    let (dividend, divisor) = (u128::from(dividend) << shift, u128::from(divisor));
+    let bits = dividend / divisor;
+    // At least two bits are rounded off: whatever is below them counts as something.
+    let bits = bits as u64 | u64::from(bits * divisor != dividend);
+    bits as f64 * f64::from_bits((1023 - u64::from(shift)) << 52)
 }
 
 /// The power of ten behind an `e`, and where it ends; `None` beyond what an `f64` can need.
 fn power(bytes: &[u8], at: usize) -> Option<(i32, usize)> {
     let negative = bytes.get(at) == Some(&b'-');
     let start = at + usize::from(negative || bytes.get(at) == Some(&b'+'));
-    let (value, end) = digits(bytes, start, 0);
+    let (value, end) = words::digits(bytes, start, 0);
     if end == start || end - start > 4 {
         return None;
     }
@@ -118,7 +177,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, refused: bool) {
         let want = if refused { None } else { reference(text) };
-        let got = parse(text);
+        let got = parse(text.as_bytes(), 0);
         let bits = |number| match number {
             Number::Int(int) => (int, 0),
             Number::Float(float) => (0, f64::to_bits(float)),
@@ -161,25 +220,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn eight_bytes_are_digits_or_not() {
-        assert_eq!(eight_digits(*b"12345678"), Some(12_345_678));
-        assert_eq!(eight_digits(*b"00000000"), Some(0));
-        assert_eq!(eight_digits(*b"99999999"), Some(99_999_999));
-        for place in 0..8 {
-            for byte in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit()) {
-                let mut bytes = *b"40719365";
-                bytes[place] = byte;
-                assert_eq!(eight_digits(bytes), None, "{bytes:?}");
-            }
-        }
-    }
-
     proptest! {
         #[test]
         fn of_any_number(text in "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,22})?([eE][+-]?[0-9]{1,3})?") {
             let want = reference(&text);
-            prop_assert_eq!(parse(&text).map(|(number, _)| number), want, "{}", text);
+            prop_assert_eq!(parse(text.as_bytes(), 0).map(|(number, _)| number), want, "{}", text);
         }
 
         #[test]
@@ -188,7 +233,7 @@ mod tests {
             prop_assume!(x.is_finite());
             for text in [format!("{x:?}"), format!("{x:e}")] {
                 prop_assume!(text.contains(['.', 'e']));
-                prop_assert_eq!(parse(&text), Some((Number::Float(x), text.len())));
+                prop_assert_eq!(parse(text.as_bytes(), 0), Some((Number::Float(x), text.len())));
             }
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Intake;
 use crate::{
-    event::{Action, Key, Kind, Line, Malformed, Nanos, Reason, money},
+    event::{Action, Kind, Line, Malformed, Nanos, Reason, RunId, money},
     fold::batch::{Batch, Body, Check, Command, Event, Named, Release, Reserve},
     policy::{InForce, Policy},
     subject::Subject,
@@ -47,7 +47,7 @@ impl Intake {
             _ => None,
         };
         let Some(body) = body else { return };
-        let run = line.run_id.as_deref().map(Key::of);
+        let run = line.run_id.as_ref().map(RunId::key);
         let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
         // The agent stands in the body: none of its own lines is this.
         let event = Event { origin: position, time, agent: None, strategy: None, run, run_id, body };

@@ -1,22 +1,29 @@
-use super::{BATCH_LINES, Until};
+use super::{BATCH_LINES, Reader, Until};
 use crate::{
-    event::{Decoded, Line, Nanos, Stamp},
+    event::{Decoded, Key, Line, Nanos, Stamp},
     fold::{Batch, Intake, Place},
+    streams::RawLine,
 };
 
 /// Lines that become a batch, up to a moment or the end of a step.
 pub struct Feed<'a> {
     pub intake: &'a mut Intake,
     pub batch: Batch,
+    /// Lines to be passed by: intake has them.
+    pub done_before: u64,
     pub at: Option<Nanos>,
     pub until: Until,
     pub step: Option<Nanos>,
     pub sink: &'a mut dyn FnMut(Batch, &Intake) -> bool,
 }
 
-impl Feed<'_> {
+impl Reader for Feed<'_> {
     /// Hands one line to intake; false when it lies past `until`, or nobody wants more.
-    pub fn take(&mut self, line: Decoded, place: &Place) -> bool {
+    fn take(&mut self, line: Decoded, place: &Place, _: RawLine) -> bool {
+        if self.done_before > 0 {
+            self.done_before -= 1;
+            return true;
+        }
         let past = match self.until {
             Until::End => false,
             Until::Position(end) => self.intake.position() >= end,
@@ -29,6 +36,12 @@ impl Feed<'_> {
         self.batch.next - self.batch.first < BATCH_LINES as u64 || self.flush()
     }
 
+    fn hear_of(&self, run: Key) {
+        self.intake.hear_of(run);
+    }
+}
+
+impl Feed<'_> {
     fn enters_another_step(&self, line: Decoded) -> bool {
         let (Some(step), Ok(Line { ts: Stamp::At(ts), .. })) = (self.step, line) else { return false };
         self.intake.tape_time().is_some_and(|now| ts.div_euclid(step) > now.div_euclid(step))

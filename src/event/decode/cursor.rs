@@ -1,0 +1,92 @@
+use super::number;
+use crate::event::words;
+
+/// A place in a line.
+#[derive(Clone, Copy)]
+pub struct Cursor<'a> {
+    pub text: &'a str,
+    pub at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// What has not been passed.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// The next byte; 0, which nothing that is looked for is, at the end.
+    #[inline(always)]
+    pub fn peek(&self) -> u8 {
+        self.bytes().get(self.at).copied().unwrap_or(0)
+    }
+
+    #[inline(always)]
+    pub fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.peek() == byte).then(|| self.at += 1)
+    }
+
+    #[inline(always)]
+    pub fn blank(&mut self) {
+        while self.peek() == b' ' {
+            self.at += 1;
+        }
+    }
+
+    /// A string and its quotation marks; `None` where it is unusual: escaped, not ASCII, with control characters.
+    #[inline(always)]
+    pub fn string(&mut self) -> Option<&'a str> {
+        self.expect(b'"')?;
+        let end = words::plain_end(self.bytes(), self.at);
+        let text = self.text.get(self.at..end)?;
+        self.at = end;
+        self.expect(b'"')?;
+        Some(text)
+    }
+
+    /// Whether a word stands here; then it is passed.
+    #[inline]
+    pub fn word(&mut self, word: &str) -> bool {
+        let found = self.bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
+        self.at += if found { word.len() } else { 0 };
+        found
+    }
+
+    /// A number within ±2^53. Minus zero is zero.
+    #[inline(always)]
+    pub fn float(&mut self) -> Option<f64> {
+        let (number, end) = number::float(self.bytes(), self.at);
+        self.at = end;
+        (end > 0).then_some(number)
+    }
+
+    /// A number from 0 to 2^53.
+    #[inline(always)]
+    pub fn amount(&mut self) -> Option<f64> {
+        self.float().filter(|number| *number >= 0.0)
+    }
+
+    /// A whole number from 0 to 2^53.
+    #[inline(always)]
+    pub fn count(&mut self) -> Option<u64> {
+        let (count, end) = number::count(self.bytes(), self.at);
+        self.at = end;
+        (end > 0).then_some(count)
+    }
+
+    /// Passes any value that is neither list nor object.
+    pub fn skip(&mut self) -> Option<()> {
+        match self.peek() {
+            b'"' => self.string().map(|_| ()),
+            b'-' | b'0'..=b'9' => {
+                self.at = number::parse(self.bytes(), self.at)?.1;
+                Some(())
+            }
+            _ => ["true", "false", "null"].into_iter().any(|word| self.word(word)).then_some(()),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+/// The same byte eight times.
+const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+const HIGH_BITS: u64 = eight(0x80);
+
+/// Eight bytes from a place on, the first one lowest; zeros stand for those behind the end.
+#[inline(always)]
+pub fn word(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(eight) => u64::from_le_bytes(*eight),
+        None => rest(bytes, at),
+    }
+}
+
+/// The same where fewer than eight are left.
+#[inline(never)]
+fn rest(bytes: &[u8], at: usize) -> u64 {
+    let left = bytes.len().saturating_sub(at);
+    match bytes.last_chunk() {
+        Some(eight) if left > 0 => u64::from_le_bytes(*eight) >> (64 - 8 * left),
+        _ => bytes.iter().skip(at).rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    }
+}
+
+/// Where plain text ends, from a place on: at a quotation mark, an escape, a control character, a byte that is not ASCII,
+/// or the end.
+#[inline(always)]
+pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+    loop {
+        let special = special(word(bytes, at));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+}
+
+/// The high bit of the first byte that ends plain text; those above it are of no meaning.
+#[inline(always)]
+fn special(word: u64) -> u64 {
+    // A byte that is too small borrows from those above it only.
+    let below = |word: u64, byte: u8| word.wrapping_sub(eight(byte)) & !word;
+    let same = |byte: u8| below(word ^ eight(byte), 1);
+    // DEL gets its high bit by one.
+    (same(b'"') | same(b'\\') | below(word, b' ') | word | word.wrapping_add(eight(1))) & HIGH_BITS
+}
+
+/// The digits from a place on, appended to others, and where they end. More than 19 in all are not to be used.
+#[inline]
+pub fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
+    loop {
+        let (some, count) = digits_of(word(bytes, at));
+        at += count;
+        value = value.wrapping_mul(POWERS[count]).wrapping_add(some);
+        if count < 8 {
+            return (value, at);
+        }
+    }
+}
+
+/// Powers of ten up to that of eight digits.
+pub const POWERS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that the first digits of eight bytes are, and how many digits there are.
+#[inline(always)]
+pub fn digits_of(word: u64) -> (u64, usize) {
+    let values = word ^ eight(b'0');
+    // A byte above nine has its high bit, or gets it. A carry of such a byte reaches only those above it.
+    let others = (values | values.wrapping_add(eight(0x76))) & HIGH_BITS;
+    let count = others.trailing_zeros() / 8;
+    // Behind leading zeros (twice shifted, as no number is shifted by 64): pairs, then fours, then all, each in one
+    // multiplication.
+    let values = values << (32 - 4 * count) << (32 - 4 * count);
+    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    ((fours * 10_000 + (fours >> 32)) & 0xffff_ffff, count as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_digits_of_eight_bytes() {
+        assert_eq!(digits_of(u64::from_le_bytes(*b"12345678")), (12_345_678, 8));
+        assert_eq!(digits_of(u64::from_le_bytes(*b"99999999")), (99_999_999, 8));
+        for place in 0..8 {
+            for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_digit()) {
+                let mut bytes = *b"40719365";
+                bytes[place] = byte;
+                let want = std::str::from_utf8(&bytes[..place]).map_or(0, |text| text.parse().unwrap_or(0));
+                assert_eq!(digits_of(u64::from_le_bytes(bytes)), (want, place), "{bytes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn plain_text_ends_at_every_unusual_byte() {
+        let plain = |byte: u8| (b' '..0x7f).contains(&byte) && !matches!(byte, b'"' | b'\\');
+        for place in 0..16 {
+            for byte in 0..=u8::MAX {
+                let mut text = *b"0123456789abcdefg\"";
+                text[place] = byte;
+                assert_eq!(plain_end(&text, 0), if plain(byte) { 17 } else { place }, "{byte} at {place}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_text_and_digits_of_any_bytes(bytes: Vec<u8>, at in 0..40_usize, text in "[0-9]{0,19}[^0-9]{0,9}") {
+            let unusual = |byte: &u8| !(b' '..0x7f).contains(byte) || matches!(byte, b'"' | b'\\');
+            let end = bytes.iter().skip(at).position(unusual).map_or(bytes.len().max(at), |place| place + at);
+            prop_assert_eq!(plain_end(&bytes, at), end);
+            let length = text.bytes().take_while(u8::is_ascii_digit).count();
+            prop_assert_eq!(digits(text.as_bytes(), 0, 0), (text[..length].parse().unwrap_or(0), length));
+        }
+    }
+}
