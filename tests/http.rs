@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, io::Read, net::TcpStream, thread, time::Duration};
 
 use flate2::read::GzDecoder;
-use runtape::clock::Stopwatch;
+use runtape::{clock::Stopwatch, consumers::REGISTRY};
 
 use crate::support::{Events, Metrics, Server, repository, run, wait_until};
 use client::{Answer, Connection};
@@ -150,6 +150,23 @@ fn the_page_comes_as_it_is_asked_for() {
         true,
     );
     check("application/openmetrics-text;q=0.1,text/plain;q=0.9", "deflate, gzip;q=0", TEXT, false);
+}
+
+#[test]
+fn parts_of_the_page_are_together_the_page() {
+    let (_events, server) = demo();
+    let types = |query: &str| -> Vec<String> {
+        let page = check(&server, "GET", &format!("/metrics{query}"), &[], 200).text();
+        page.lines().filter(|line| line.starts_with("# TYPE ")).map(str::to_owned).collect()
+    };
+    let parts: Vec<&str> = REGISTRY.iter().map(|registration| registration.name).chain(["recorder"]).collect();
+    let each: Vec<String> = parts.iter().flat_map(|part| types(&format!("?collect[]={part}"))).collect();
+    assert_eq!(each, types(""), "part by part");
+    let two = types("?collect%5B%5D=runs&format=prometheus&collect%5B%5D=desk");
+    assert_eq!(two, [types("?collect[]=runs"), types("?collect[]=desk")].concat());
+    assert!(!two.is_empty());
+    let answer = check(&server, "GET", "/metrics?collect[]=runs&collect[]=trades", &[], 400).text();
+    assert_eq!(answer, format!("collect[]: there is no part \"trades\"; want {}\n", parts.join(", ")));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{Request, State},
+    extract::{Query, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -23,7 +23,8 @@ use tokio::time::timeout;
 use super::{
     api::{self, ApiError, PATIENCE, wait::Progress},
     guard::{Access, Refused},
-    metrics, pages, process,
+    metrics::{self, Wanted},
+    pages, process,
     room::{Bound, Room},
     tokens::Scope,
 };
@@ -274,14 +275,18 @@ async fn index() -> &'static str {
 /// So much is kept of what somebody who asks says of himself.
 const AGENT_CHARS: usize = 100;
 
-async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+async fn metrics(State(app): State<App>, query: Query<Vec<(String, String)>>, headers: HeaderMap) -> Response {
+    let wanted = match Wanted::of(query.0) {
+        Ok(wanted) => wanted,
+        Err(what) => return (StatusCode::BAD_REQUEST, what).into_response(),
+    };
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     let encodings = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok());
     let (format, gzip) = (Format::negotiate(accept), render::accepts_gzip(encodings));
     let agent = headers.get(header::USER_AGENT).map_or("nobody", |value| value.to_str().unwrap_or("?"));
     let by = agent.chars().take(AGENT_CHARS).collect();
     *app.scraped.lock().unwrap_or_else(PoisonError::into_inner) = Some((app.clock.now(), by));
-    let Ok(pieces) = tokio::task::spawn_blocking(move || page(&app, format, gzip)).await else {
+    let Ok(pieces) = tokio::task::spawn_blocking(move || page(&app, format, gzip, &wanted)).await else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n").into_response();
     };
     let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
@@ -297,12 +302,13 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     response
 }
 
-fn page(app: &App, format: Format, gzip: bool) -> Vec<Arc<Vec<u8>>> {
+fn page(app: &App, format: Format, gzip: bool, wanted: &Wanted) -> Vec<Arc<Vec<u8>>> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let now = app.clock.now();
     let disks = process::disks(&app.layout);
-    let mut pieces = metrics::page(&app.live, now, scrapes, &app.refused, &app.room, &disks, (&app.kept, format));
+    let mut pieces =
+        metrics::page(&app.live, now, scrapes, &app.refused, &app.room, &disks, (&app.kept, format, wanted));
     if gzip {
         pieces = vec![Arc::new(render::gzip(pieces.iter().map(|piece| piece.as_slice())))];
     }

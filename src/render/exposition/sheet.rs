@@ -161,8 +161,14 @@ impl Sheet {
 
     /// The page in pieces, to be sent in order. They stay as they are, whatever is updated later.
     pub fn pieces(&self) -> Vec<Arc<Vec<u8>>> {
+        self.pieces_of(|_| true)
+    }
+
+    /// The same of those parts that are `wanted`, numbered as they were shown.
+    pub fn pieces_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<Arc<Vec<u8>>> {
         let mut pieces = Vec::new();
-        for page in self.parts.iter().flat_map(|part| &part.pages) {
+        let parts = self.parts.iter().enumerate().filter(|(part, _)| wanted(*part));
+        for page in parts.flat_map(|(_, part)| &part.pages) {
             let blocks = page.boards.iter().chain([&page.fleet]).map(Block::text).filter(|text| !text.is_empty());
             let first = pieces.len();
             pieces.extend(std::iter::once(&page.head).chain(blocks).cloned());
