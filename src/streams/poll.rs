@@ -12,7 +12,7 @@ pub enum Scope {
 }
 
 /// Whole lines of a generation that are not sealed yet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pending {
     /// Index of the generation.
     pub generation: usize,

@@ -139,7 +139,10 @@ pub fn marker(files: &Files, generation: &Generation) -> io::Result<Vec<u8>> {
 }
 
 /// The offset after the last newline of a range, searched from its end.
-fn last_newline(file: &dyn Opened, from: u64, to: u64) -> io::Result<Option<u64>> {
+///
+/// # Errors
+/// The file cannot be read, or is shorter.
+pub fn last_newline(file: &dyn Opened, from: u64, to: u64) -> io::Result<Option<u64>> {
     const STEP: u64 = 64 * 1024;
     let mut buffer = vec![0; STEP.min(to.saturating_sub(from)) as usize];
     let mut end = to;

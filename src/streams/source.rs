@@ -5,6 +5,7 @@ use std::{
 
 use super::{
     name::Compression,
+    read,
     scan::{FileId, Found},
     seekable::Table,
 };
@@ -40,6 +41,14 @@ pub fn unpack(opened: File, compression: Compression, from: u64) -> io::Result<B
             skip(Box::new(zstd::stream::read::Decoder::new(packed)?), from - unpacked)
         }
     }
+}
+
+/// The offset after the last newline between two offsets of a file that is not packed, if there is one.
+///
+/// # Errors
+/// The file cannot be read, or is shorter.
+pub fn last_line_end(files: &Files, path: &Path, from: u64, to: u64) -> io::Result<Option<u64>> {
+    read::last_newline(&*open_file(files, path)?, from, to)
 }
 
 /// Opens a regular file. Should something else have taken its name meanwhile, a link is refused and a pipe does not

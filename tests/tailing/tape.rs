@@ -5,8 +5,8 @@ use runtape::{
     fold::{Batch, Intake},
     layout::Layout,
     policy::InForce,
-    streams::{Follower, Poll, Scope},
-    tape::{Directory, Journal, RoundSource, Until, extents_of, mend, read_round, seal},
+    streams::{Follower, Pending, Poll, Scope},
+    tape::{Directory, Journal, RoundSource, Until, extents_of, mend, read_round, seal, verify::verify},
 };
 
 use crate::support::Events;
@@ -20,6 +20,8 @@ pub struct Owner {
     pub follower: Follower,
     pub journal: Journal,
     pub intake: Intake,
+    /// Seals from the files, in extents of at most so many bytes.
+    extent_bytes: Option<u64>,
     read: Lines,
 }
 
@@ -32,6 +34,7 @@ impl Owner {
             journal: Journal::open(&layout.files, &layout.tape(), |_| ()).expect("a new tape"),
             layout,
             intake: Intake::new(Arc::<InForce>::default()),
+            extent_bytes: None,
             read: Vec::new(),
         }
     }
@@ -53,7 +56,15 @@ impl Owner {
     }
 
     pub fn seal(&mut self, Poll { pending, .. }: &Poll) {
-        let sealed = seal::seal(&self.journal, &self.follower, pending, NOW).expect("a round");
+        let sealed = match self.extent_bytes {
+            None => seal::seal(&self.journal, &self.follower, pending, NOW),
+            Some(most) => {
+                let files: Vec<Pending> =
+                    pending.iter().map(|range| Pending { bytes: None, ..range.clone() }).collect();
+                seal::seal_in_extents(&self.journal, &self.follower, &files, NOW, most)
+            }
+        };
+        let sealed = sealed.expect("a round");
         self.journal.append(&sealed.round).expect("the tape is written");
         pending.iter().for_each(|range| self.follower.sealed(range));
         read(&sealed.source, &mut self.intake, &mut self.read);
@@ -135,6 +146,28 @@ proptest! {
         prop_assert_eq!(&lines, &once.read);
         prop_assert_eq!(position, once.intake.position());
         prop_assert!(position > 0 || text.trim().is_empty());
+    }
+
+    #[test]
+    fn a_round_is_the_same_in_however_many_extents(
+        texts in prop::collection::vec(some_lines(), 1..4),
+        most in 1u64..400,
+    ) {
+        let (whole, split) = (Events::new(), Events::new());
+        let (mut once, mut divided) = (Owner::new(whole.path()), Owner::new(split.path()));
+        divided.extent_bytes = Some(most);
+        for owner in [&mut once, &mut divided] {
+            for (stream, text) in texts.iter().enumerate() {
+                owner.append(&format!("s{stream}"), text.as_bytes());
+            }
+            owner.round();
+        }
+        prop_assert_eq!(&divided.read, &once.read);
+        let (lines, position) = read_back(&divided.layout);
+        prop_assert_eq!(lines, once.read);
+        prop_assert_eq!(position, once.intake.position());
+        let report = verify(&divided.layout, |_| {}).expect("a tape");
+        prop_assert!(report.findings.is_empty(), "{:?}", report.findings);
     }
 
     #[test]
