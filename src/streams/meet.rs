@@ -52,7 +52,8 @@ impl Follower {
                 }
             }
             Ok(Kin::Copy { of, from }) => {
-                let stays = self.is_followed(of) && self.present.contains(&self.generations[of].inode());
+                let there = self.present.contains(&self.generations[of].inode());
+                let stays = self.is_followed(of) && there && !self.goes_on_in_copy(of);
                 if !stays && !self.adopt(of, &Copy::of(file), true) {
                     return;
                 }
@@ -92,6 +93,14 @@ impl Follower {
             let unread = (1..PATIENCE).contains(&original.failed);
             (unsealed || unread) && copies::may_be_named(file, original)
         })
+    }
+
+    /// Whether a generation is read from a copy that lies beside its emptied original: nobody empties that one again.
+    fn goes_on_in_copy(&self, of: usize) -> bool {
+        let generation = &self.generations[of];
+        let live = self.dir.join(format!("{}.jsonl", generation.stream()));
+        let is_live = || source::identify(&self.files, &live).is_ok_and(|(id, _)| id.inode() == generation.inode());
+        generation.inode() != generation.origin.inode() && !is_live()
     }
 
     /// What a new file continues: the newest generation first.

@@ -287,3 +287,18 @@ fn a_part_does_not_stand_in_for_what_has_more_of_what_was_sealed() {
     check(400, 400);
     check(20, 100);
 }
+
+#[test]
+fn a_second_copy_with_more_lines_is_read_while_the_first_stands_in_for_the_original() {
+    let mut bench = Bench::new();
+    bench.write("runs.jsonl.1", &bench.sealed);
+    bench.empty("runs.jsonl");
+    assert_eq!(bench.poll(), []);
+    let mut known = bench.follower.generation(0).clone();
+    (known.state, known.record.id) =
+        (State::Open, source::identify(bench.follower.files(), &known.path).expect("the copy").0);
+    let links = Some(Path::new(DIR).join("links"));
+    bench.follower = Follower::new(bench.follower.files().clone(), DIR.into(), links, vec![known]);
+    bench.write("runs.jsonl.2", &[&bench.sealed[..], b"{\"run_id\":\"r2\"}\n"].concat());
+    assert_eq!([bench.poll(), bench.poll()], [vec![("f2".to_owned(), 620, 636)], Vec::new()]);
+}
