@@ -118,8 +118,11 @@ pub fn parse(bytes: &[u8], begin: usize) -> Option<(Number, usize)> {
         (exponent, whole, end) = (exponent + power, false, after);
     }
     if whole && !(negative && digits == 0) {
+        if count > INT_DIGITS {
+            return None;
+        }
         let int = digits as i64;
-        return (count <= INT_DIGITS).then_some((Number::Int(if negative { -int } else { int }), end));
+        return Some((Number::Int(if negative { -int } else { int }), end));
     }
     let size = match exponent {
         _ if count > INT_DIGITS + 1 => None,
@@ -213,9 +216,22 @@ mod tests {
         ] {
             check(text, false);
         }
-        for text in
-            ["", "-", "01", "-01", "1.", "1.e5", ".5", "1e", "1e+", "+1", "1e400", "1e99999", "1234567890123456789"]
-        {
+        for text in [
+            "",
+            "-",
+            "01",
+            "-01",
+            "1.",
+            "1.e5",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "1e400",
+            "1e99999",
+            "1234567890123456789",
+            "-9223372036854775808",
+        ] {
             check(text, true);
         }
     }
