@@ -277,6 +277,7 @@ mod tests {
         std::fs::write(&own, b"").expect("a writable file");
         check(&link);
     }
+
     #[test]
     fn a_file_of_which_only_the_end_came_back_does_not_stand_before_its_copy() {
         let dir = tempfile::tempdir().expect("a temporary directory");
