@@ -1,6 +1,6 @@
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 
-use super::decimal::Decimal;
+use super::{decimal::Decimal, words::Padded};
 
 /// Times as programs write them, in one pass.
 mod fast;
@@ -44,12 +44,11 @@ impl Stamp {
         rfc3339(text.as_bytes()).map_or(Stamp::Unusable, Stamp::usable)
     }
 
-    /// The same, the sooner when it is of the day of the text before.
-    pub(super) fn of_text_after(text: &str, last: &mut LastDay) -> Stamp {
-        match fast::rfc3339(text.as_bytes(), last) {
-            Some(nanos) if (FROM..UNTIL).contains(&nanos) => Stamp::At(nanos),
-            _ => Stamp::of_text(text),
-        }
+    /// The same of a text within a line, and where the quotation mark behind it stands; `None` unless it is as most
+    /// programs write it. The sooner when it is of the day of the one before.
+    pub(super) fn of_text_within(line: &Padded, at: usize, last: &mut LastDay) -> Option<(Stamp, usize)> {
+        let (nanos, end) = fast::rfc3339(line, at, last)?;
+        (FROM..UNTIL).contains(&nanos).then_some((Stamp::At(nanos), end))
     }
 
     /// Of an integer: Unix seconds; above 1e11 milliseconds, above 1e14 microseconds, above 1e17 nanoseconds. Exact.

@@ -1,3 +1,5 @@
+use std::fmt;
+
 /// The same byte eight times.
 const fn eight(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
@@ -5,31 +7,73 @@ const fn eight(byte: u8) -> u64 {
 
 const HIGH_BITS: u64 = eight(0x80);
 
-/// Eight bytes from a place on, the first one lowest; zeros stand for those behind the end.
-#[inline(always)]
-pub fn word(bytes: &[u8], at: usize) -> u64 {
-    match bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        Some(eight) => u64::from_le_bytes(*eight),
-        None => rest(bytes, at),
+/// Places of a [`Padded`].
+const PLACES: usize = 8 << 10;
+
+/// Bytes that may be asked for at a place.
+const AHEAD: usize = 8;
+
+/// A copy of a text in a buffer of fixed size, zeros behind it. Whatever the place, there are bytes at it, so that none that
+/// is read has to be held against the end.
+pub struct Padded([u8; PLACES + AHEAD]);
+
+impl Padded {
+    /// The longest text.
+    pub const MOST: usize = PLACES - Self::ZEROS;
+
+    /// Zeros behind a text: nothing is looked for farther from its last byte.
+    const ZEROS: usize = 64;
+
+    /// Holds a text; false, and nothing of it, when it is too long.
+    #[inline(always)]
+    pub fn hold(&mut self, text: &[u8]) -> bool {
+        if text.len() > Self::MOST {
+            return false;
+        }
+        let (copy, behind) = self.0.split_at_mut(text.len());
+        copy.copy_from_slice(text);
+        behind[..Self::ZEROS].fill(0);
+        true
+    }
+
+    #[inline(always)]
+    pub fn byte(&self, at: usize) -> u8 {
+        self.0[at % PLACES]
+    }
+
+    /// Eight bytes from a place on, the first one lowest.
+    #[inline(always)]
+    pub fn word(&self, at: usize) -> u64 {
+        let at = at % PLACES;
+        let mut eight = [0; AHEAD];
+        eight.copy_from_slice(&self.0[at..at + AHEAD]);
+        u64::from_le_bytes(eight)
+    }
+
+    /// The bytes between two places; none where there are none such.
+    pub fn between(&self, from: usize, to: usize) -> &[u8] {
+        self.0.get(from..to).unwrap_or_default()
     }
 }
 
-/// The same where fewer than eight are left.
-#[inline(never)]
-fn rest(bytes: &[u8], at: usize) -> u64 {
-    let left = bytes.len().saturating_sub(at);
-    match bytes.last_chunk() {
-        Some(eight) if left > 0 => u64::from_le_bytes(*eight) >> (64 - 8 * left),
-        _ => bytes.iter().skip(at).rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+impl Default for Padded {
+    fn default() -> Self {
+        Padded([0; PLACES + AHEAD])
+    }
+}
+
+impl fmt::Debug for Padded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Padded")
     }
 }
 
 /// Where plain text ends, from a place on: at a quotation mark, an escape, a control character, a byte that is not ASCII,
 /// or the end.
 #[inline(always)]
-pub fn plain_end(bytes: &[u8], mut at: usize) -> usize {
+pub fn plain_end(text: &Padded, mut at: usize) -> usize {
     loop {
-        let special = special(word(bytes, at));
+        let special = special(text.word(at));
         if special != 0 {
             return at + special.trailing_zeros() as usize / 8;
         }
@@ -49,9 +93,9 @@ fn special(word: u64) -> u64 {
 
 /// The digits from a place on, appended to others, and where they end. More than 19 in all are not to be used.
 #[inline]
-pub fn digits(bytes: &[u8], mut at: usize, mut value: u64) -> (u64, usize) {
+pub fn digits(text: &Padded, mut at: usize, mut value: u64) -> (u64, usize) {
     loop {
-        let (some, count) = digits_of(word(bytes, at));
+        let (some, count) = digits_of(text.word(at));
         at += count;
         value = value.wrapping_mul(POWERS[count]).wrapping_add(some);
         if count < 8 {
@@ -83,6 +127,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn padded(text: &[u8]) -> Padded {
+        let mut padded = Padded::default();
+        // What it held before is forgotten.
+        assert!(padded.hold(&[b'7'; 200]) && padded.hold(text));
+        padded
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_held() {
+        let mut padded = Padded::default();
+        assert!(padded.hold(&[b'x'; Padded::MOST]) && !padded.hold(&[b'y'; Padded::MOST + 1]));
+        assert_eq!((plain_end(&padded, 0), padded.byte(Padded::MOST - 1)), (Padded::MOST, b'x'));
+    }
+
     #[test]
     fn the_first_digits_of_eight_bytes() {
         assert_eq!(digits_of(u64::from_le_bytes(*b"12345678")), (12_345_678, 8));
@@ -104,7 +162,7 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut text = *b"0123456789abcdefg\"";
                 text[place] = byte;
-                assert_eq!(plain_end(&text, 0), if plain(byte) { 17 } else { place }, "{byte} at {place}");
+                assert_eq!(plain_end(&padded(&text), 0), if plain(byte) { 17 } else { place }, "{byte} at {place}");
             }
         }
     }
@@ -112,11 +170,12 @@ mod tests {
     proptest! {
         #[test]
         fn plain_text_and_digits_of_any_bytes(bytes: Vec<u8>, at in 0..40_usize, text in "[0-9]{0,19}[^0-9]{0,9}") {
+            let at = at.min(bytes.len());
             let unusual = |byte: &u8| !(b' '..0x7f).contains(byte) || matches!(byte, b'"' | b'\\');
-            let end = bytes.iter().skip(at).position(unusual).map_or(bytes.len().max(at), |place| place + at);
-            prop_assert_eq!(plain_end(&bytes, at), end);
+            let end = bytes.iter().skip(at).position(unusual).map_or(bytes.len(), |place| place + at);
+            prop_assert_eq!(plain_end(&padded(&bytes), at), end);
             let length = text.bytes().take_while(u8::is_ascii_digit).count();
-            prop_assert_eq!(digits(text.as_bytes(), 0, 0), (text[..length].parse().unwrap_or(0), length));
+            prop_assert_eq!(digits(&padded(text.as_bytes()), 0, 0), (text[..length].parse().unwrap_or(0), length));
         }
     }
 }

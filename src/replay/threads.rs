@@ -66,7 +66,7 @@ pub fn fold(
 }
 
 /// What reading takes, in consumers of the usual kind.
-const READING: usize = 7;
+const READING: usize = 10;
 
 /// How many consumers each thread holds, in list order, so that all have about as much to do. The first one also reads.
 fn shares(consumers: usize, threads: usize) -> Vec<usize> {

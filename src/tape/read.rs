@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Lines handed on together at most.
-const BATCH_LINES: usize = 2048;
+const BATCH_LINES: usize = 512;
 
 /// A round, sealed or virtual, with where its bytes are.
 #[derive(Debug)]

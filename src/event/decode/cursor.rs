@@ -1,28 +1,31 @@
 use super::number;
-use crate::event::words;
+use crate::event::words::{self, Padded};
 
 /// A place in a line.
 #[derive(Clone, Copy)]
-pub struct Cursor<'a> {
+pub struct Cursor<'a, 'p> {
     pub text: &'a str,
+    /// The same text.
+    pub padded: &'p Padded,
     pub at: usize,
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> Cursor<'a, '_> {
     #[inline(always)]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.text.as_bytes()
+    pub fn is_at_end(&self) -> bool {
+        self.at == self.text.len()
     }
 
-    /// What has not been passed.
-    pub fn rest(&self) -> &'a [u8] {
-        self.bytes().get(self.at..).unwrap_or_default()
+    /// Whether a byte stands here, and is the last one.
+    #[inline(always)]
+    pub fn is_at_last(&self, byte: u8) -> bool {
+        self.peek() == byte && self.at + 1 == self.text.len()
     }
 
     /// The next byte; 0, which nothing that is looked for is, at the end.
     #[inline(always)]
     pub fn peek(&self) -> u8 {
-        self.bytes().get(self.at).copied().unwrap_or(0)
+        self.padded.byte(self.at)
     }
 
     #[inline(always)]
@@ -41,7 +44,7 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a str> {
         self.expect(b'"')?;
-        let end = words::plain_end(self.bytes(), self.at);
+        let end = words::plain_end(self.padded, self.at);
         let text = self.text.get(self.at..end)?;
         self.at = end;
         self.expect(b'"')?;
@@ -51,7 +54,7 @@ impl<'a> Cursor<'a> {
     /// Whether a word stands here; then it is passed.
     #[inline]
     pub fn word(&mut self, word: &str) -> bool {
-        let found = self.bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes()));
+        let found = self.padded.between(self.at, self.at + word.len()) == word.as_bytes();
         self.at += if found { word.len() } else { 0 };
         found
     }
@@ -59,7 +62,7 @@ impl<'a> Cursor<'a> {
     /// A number within ±2^53. Minus zero is zero.
     #[inline(always)]
     pub fn float(&mut self) -> Option<f64> {
-        let (number, end) = number::float(self.bytes(), self.at);
+        let (number, end) = number::float(self.padded, self.at);
         self.at = end;
         (end > 0).then_some(number)
     }
@@ -73,7 +76,7 @@ impl<'a> Cursor<'a> {
     /// A whole number from 0 to 2^53.
     #[inline(always)]
     pub fn count(&mut self) -> Option<u64> {
-        let (count, end) = number::count(self.bytes(), self.at);
+        let (count, end) = number::count(self.padded, self.at);
         self.at = end;
         (end > 0).then_some(count)
     }
@@ -83,7 +86,7 @@ impl<'a> Cursor<'a> {
         match self.peek() {
             b'"' => self.string().map(|_| ()),
             b'-' | b'0'..=b'9' => {
-                self.at = number::parse(self.bytes(), self.at)?.1;
+                self.at = number::parse(self.padded, self.at)?.1;
                 Some(())
             }
             _ => ["true", "false", "null"].into_iter().any(|word| self.word(word)).then_some(()),

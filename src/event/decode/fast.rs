@@ -8,6 +8,7 @@ use super::{
 use crate::event::fields::{self, COUNT, Field, Id, NAME_BYTES_MAX, Scope, TABLE};
 use crate::event::line::{Direction, Line, Name, RunId};
 use crate::event::time::LastDay;
+use crate::event::words::Padded;
 use crate::event::{Key, Kind, Stamp, upcast};
 
 /// What lines before were like. A guess only: what is said of a line depends on the line alone.
@@ -15,6 +16,8 @@ use crate::event::{Key, Kind, Stamp, upcast};
 pub struct Experience {
     shapes: Shapes,
     day: LastDay,
+    /// Where the line is held.
+    padded: Padded,
 }
 
 /// A line of the shape that programs write: one flat object of printable ASCII without escapes, of a kind that producers
@@ -32,8 +35,12 @@ pub fn decode<'a>(
     }
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
     let text = simdutf8::basic::from_utf8(bytes).ok()?;
-    let mut scan = Scan { cursor: Cursor { text, at: 0 }, line, met };
-    let fields = scan.object(before)?;
+    let Experience { shapes, day, padded } = before;
+    if !padded.hold(bytes) {
+        return None;
+    }
+    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, line, met };
+    let fields = scan.object(shapes, day)?;
     judge(scan.line, fields)
 }
 
@@ -41,7 +48,7 @@ pub fn decode<'a>(
 const UUID: usize = 36;
 
 struct Scan<'a, 'l> {
-    cursor: Cursor<'a>,
+    cursor: Cursor<'a, 'l>,
     line: &'l mut Line<'a>,
     met: &'l dyn Fn(Key),
 }
@@ -65,22 +72,25 @@ impl<'a> Strangers<'a> {
 impl<'a> Scan<'a, '_> {
     /// The whole text, which must be one object; the fields with a value other than null, one bit each.
     #[inline(always)]
-    fn object(&mut self, before: &mut Experience) -> Option<u64> {
-        let shape = before.shapes.like(self.cursor.bytes());
+    fn object(&mut self, shapes: &mut Shapes, day: &mut LastDay) -> Option<u64> {
+        let shape = shapes.like(self.cursor.padded);
         let mut followed = 0;
         for step in &shape.steps {
             let value = self.cursor.at + step.length;
-            if !step.is_next(self.cursor) || self.cursor.bytes().get(value) == Some(&b'n') {
+            if !step.is_next(self.cursor) || self.cursor.padded.byte(value) == b'n' {
                 break;
             }
             self.cursor.at = value;
             match step.id {
-                Some(id) => self.field(id, &mut before.day)?,
+                Some(id) => self.field(id, day)?,
                 None => self.cursor.skip()?,
             }
             followed += 1;
         }
-        if followed == shape.steps.len() && followed > 0 && self.cursor.rest() == b"}" {
+        if followed > 0 && shape.kind.is_some() {
+            self.line.kind = shape.kind;
+        }
+        if followed == shape.steps.len() && followed > 0 && self.cursor.is_at_last(b'}') {
             return Some(shape.fields);
         }
         if shape.strange {
@@ -88,23 +98,25 @@ impl<'a> Scan<'a, '_> {
             (*self.line, self.cursor.at, followed) = (Line::default(), 0, 0);
         }
         shape.branch(followed);
-        self.onward(shape, &mut before.day)
+        self.onward(shape, day)
     }
 
     /// The same, field by field behind those that a shape has, which learns the others.
     #[inline(never)]
     fn onward(&mut self, shape: &mut Shape, day: &mut LastDay) -> Option<u64> {
-        let mut nth = shape.steps.len();
+        let (mut nth, mut opened) = (shape.steps.len(), !shape.steps.is_empty());
+        // Where the line began with its kind, which is a part of the next step.
+        let mut kind = None;
         // Recognised keys so far, and those with a value other than null.
         let (mut seen, mut present) = (shape.fields, shape.fields);
         let mut strangers = Strangers::default();
         loop {
-            let begin = self.cursor.at;
+            let begin = kind.take().unwrap_or(self.cursor.at);
             self.cursor.blank();
             match self.cursor.peek() {
-                b',' if nth > 0 => {}
-                b'{' if nth == 0 => {}
-                b'}' if nth > 0 => break,
+                b',' if opened => {}
+                b'{' if !opened => opened = true,
+                b'}' if opened => break,
                 _ => return None,
             }
             self.cursor.at += 1;
@@ -124,14 +136,18 @@ impl<'a> Scan<'a, '_> {
                 None => strangers.meet(key).and_then(|()| self.cursor.skip())?,
             }
             present |= if null { 0 } else { bit };
+            if nth == 0 && id == Some(Id::Kind) && shape.begin(self.line.kind) {
+                kind = Some(begin);
+                continue;
+            }
             if !null {
-                shape.learn(self.cursor.bytes().get(begin..value)?, id, nth);
+                shape.learn(self.cursor.padded.between(begin, value), id, nth);
             }
             nth += 1;
         }
         self.cursor.at += 1;
         self.cursor.blank();
-        self.cursor.rest().is_empty().then_some(present)
+        self.cursor.is_at_end().then_some(present)
     }
 
     /// Reads a value to where it belongs; none when it is not what the field asks for.
@@ -224,17 +240,17 @@ fn has(fields: u64, any: &[Id]) -> bool {
 }
 
 #[inline(always)]
-fn name<'a>(cursor: &mut Cursor<'a>) -> Option<Name<'a>> {
+fn name<'a>(cursor: &mut Cursor<'a, '_>) -> Option<Name<'a>> {
     let text = cursor.string()?;
     (1..=NAME_BYTES_MAX).contains(&text.len()).then_some(Some(Cow::Borrowed(text)))
 }
 
 /// The name of a run, mostly a UUID: what holds its digits holds no quotation mark.
 #[inline(always)]
-fn run_id<'a>(cursor: &mut Cursor<'a>) -> Option<RunId<'a>> {
+fn run_id<'a>(cursor: &mut Cursor<'a, '_>) -> Option<RunId<'a>> {
     let (from, to) = (cursor.at + 1, cursor.at + 1 + UUID);
     if cursor.peek() == b'"'
-        && cursor.bytes().get(to) == Some(&b'"')
+        && cursor.padded.byte(to) == b'"'
         && let Some(name) = cursor.text.get(from..to)
         && let Some(key) = Key::of_uuid(name.as_bytes())
     {
@@ -245,7 +261,7 @@ fn run_id<'a>(cursor: &mut Cursor<'a>) -> Option<RunId<'a>> {
 }
 
 #[inline(always)]
-fn words<'a>(cursor: &mut Cursor<'a>) -> Option<Name<'a>> {
+fn words<'a>(cursor: &mut Cursor<'a, '_>) -> Option<Name<'a>> {
     cursor.string().map(|text| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty()))
 }
 
@@ -270,9 +286,13 @@ fn direction(word: &str) -> Option<Direction> {
 #[inline(always)]
 fn stamp(cursor: &mut Cursor, day: &mut LastDay) -> Option<Stamp> {
     if cursor.peek() == b'"' {
-        return cursor.string().map(|text| Stamp::of_text_after(text, day));
+        let Some((stamp, end)) = Stamp::of_text_within(cursor.padded, cursor.at + 1, day) else {
+            return cursor.string().map(Stamp::of_text);
+        };
+        cursor.at = end + 1;
+        return Some(stamp);
     }
-    let (number, end) = number::parse(cursor.bytes(), cursor.at)?;
+    let (number, end) = number::parse(cursor.padded, cursor.at)?;
     cursor.at = end;
     Some(match number {
         Number::Int(int) => Stamp::of_int(int),

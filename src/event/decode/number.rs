@@ -1,6 +1,9 @@
 use std::str;
 
-use crate::event::{fields::NUMBER_MAX, words};
+use crate::event::{
+    fields::NUMBER_MAX,
+    words::{self, Padded},
+};
 
 /// A number as serde_json reads it: an integer literal, or anything else as the nearest `f64`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -23,38 +26,38 @@ const POWERS: [f64; 23] = [
 
 /// A number within ±2^53, minus zero as zero, and where it ends: 0 where there is none such.
 #[inline]
-pub fn float(bytes: &[u8], begin: usize) -> (f64, usize) {
-    let negative = bytes.get(begin) == Some(&b'-');
+pub fn float(text: &Padded, begin: usize) -> (f64, usize) {
+    let negative = text.byte(begin) == b'-';
     let start = begin + usize::from(negative);
     let signed = |size: f64| if negative { 0.0 - size } else { size };
-    let first = words::word(bytes, start);
+    let first = text.word(start);
     let (whole, count) = words::digits_of(first);
     if count == 0 || count == 8 || (count > 1 && first as u8 == b'0') {
-        return any_float(bytes, begin);
+        return any_float(text, begin);
     }
     let end = start + count;
     match (first >> (8 * count)) as u8 {
         b'.' => {}
-        b'e' | b'E' => return any_float(bytes, begin),
+        b'e' | b'E' => return any_float(text, begin),
         _ => return (signed(whole as i64 as f64), end),
     }
-    let second = words::word(bytes, end + 1);
+    let second = text.word(end + 1);
     let (mut digits, mut places) = words::digits_of(second);
     let mut next = (second >> (8 * places % 64)) as u8;
     digits += whole * words::POWERS[places];
     if places == 8 {
-        let third = words::word(bytes, end + 9);
+        let third = text.word(end + 9);
         let (more, count) = words::digits_of(third);
         digits = digits.wrapping_mul(words::POWERS[count]).wrapping_add(more);
         places += count;
         next = match count {
-            8 => bytes.get(end + 17).copied().unwrap_or(0),
+            8 => text.byte(end + 17),
             _ => (third >> (8 * count)) as u8,
         };
     }
     let long = count + places > INT_DIGITS + 1;
     if places == 0 || long || matches!(next, b'e' | b'E' | b'0'..=b'9') {
-        return any_float(bytes, begin);
+        return any_float(text, begin);
     }
     (signed(decimal(digits, places)), end + 1 + places)
 }
@@ -67,8 +70,8 @@ fn decimal(digits: u64, places: usize) -> f64 {
 
 /// The same of any length and form.
 #[inline(never)]
-fn any_float(bytes: &[u8], begin: usize) -> (f64, usize) {
-    match parse(bytes, begin) {
+fn any_float(text: &Padded, begin: usize) -> (f64, usize) {
+    match parse(text, begin) {
         Some((Number::Int(int), end)) if int.unsigned_abs() <= NUMBER_MAX => (int as f64, end),
         Some((Number::Float(float), end)) if float.abs() <= NUMBER_MAX as f64 => (float + 0.0, end),
         _ => (0.0, 0),
@@ -77,14 +80,14 @@ fn any_float(bytes: &[u8], begin: usize) -> (f64, usize) {
 
 /// A whole number from 0 to 2^53, and where it ends: 0 where there is none such.
 #[inline]
-pub fn count(bytes: &[u8], begin: usize) -> (u64, usize) {
-    let first = words::word(bytes, begin);
+pub fn count(text: &Padded, begin: usize) -> (u64, usize) {
+    let first = text.word(begin);
     let (count, length) = words::digits_of(first);
     let plain = (1..8).contains(&length) && (length == 1 || first as u8 != b'0');
     if plain && !matches!((first >> (8 * length)) as u8, b'.' | b'e' | b'E') {
         return (count, begin + length);
     }
-    match any_float(bytes, begin) {
+    match any_float(text, begin) {
         (number, end) if number >= 0.0 && number.fract() == 0.0 => (number as u64, end),
         _ => (0, 0),
     }
@@ -95,26 +98,26 @@ pub fn count(bytes: &[u8], begin: usize) -> (u64, usize) {
 ///
 /// With at most 2^53 as its digits and a power of ten that is an `f64`, one multiplication or division of two exact
 /// numbers rounds once and so is right (Clinger 1990). Longer ones are divided as integers, or parsed by std.
-pub fn parse(bytes: &[u8], begin: usize) -> Option<(Number, usize)> {
-    let negative = bytes.get(begin) == Some(&b'-');
+pub fn parse(text: &Padded, begin: usize) -> Option<(Number, usize)> {
+    let negative = text.byte(begin) == b'-';
     let start = begin + usize::from(negative);
-    let (mut digits, mut end) = words::digits(bytes, start, 0);
+    let (mut digits, mut end) = words::digits(text, start, 0);
     let mut count = end - start;
-    if count == 0 || (count > 1 && bytes[start] == b'0') {
+    if count == 0 || (count > 1 && text.byte(start) == b'0') {
         return None;
     }
     let (mut exponent, mut whole) = (0, true);
-    if bytes.get(end) == Some(&b'.') {
+    if text.byte(end) == b'.' {
         let point = end + 1;
-        (digits, end) = words::digits(bytes, point, digits);
+        (digits, end) = words::digits(text, point, digits);
         if end == point {
             return None;
         }
         (exponent, whole) = (-((end - point) as i32), false);
         count += end - point;
     }
-    if let Some(b'e' | b'E') = bytes.get(end) {
-        let (power, after) = power(bytes, end + 1)?;
+    if let b'e' | b'E' = text.byte(end) {
+        let (power, after) = power(text, end + 1)?;
         (exponent, whole, end) = (exponent + power, false, after);
     }
     if whole && !(negative && digits == 0) {
@@ -138,7 +141,7 @@ pub fn parse(bytes: &[u8], begin: usize) -> Option<(Number, usize)> {
                 size
             }
         }
-        None => str::from_utf8(bytes.get(begin..end)?).ok()?.parse().ok()?,
+        None => str::from_utf8(text.between(begin, end)).ok()?.parse().ok()?,
     };
     float.is_finite().then_some((Number::Float(float), end))
 }
@@ -156,10 +159,10 @@ fn quotient(dividend: u64, divisor: u64) -> f64 {
 }
 
 /// The power of ten behind an `e`, and where it ends; `None` beyond what an `f64` can need.
-fn power(bytes: &[u8], at: usize) -> Option<(i32, usize)> {
-    let negative = bytes.get(at) == Some(&b'-');
-    let start = at + usize::from(negative || bytes.get(at) == Some(&b'+'));
-    let (value, end) = words::digits(bytes, start, 0);
+fn power(text: &Padded, at: usize) -> Option<(i32, usize)> {
+    let negative = text.byte(at) == b'-';
+    let start = at + usize::from(negative || text.byte(at) == b'+');
+    let (value, end) = words::digits(text, start, 0);
     if end == start || end - start > 4 {
         return None;
     }
@@ -177,10 +180,16 @@ mod tests {
         number.as_i64().map(Number::Int).or_else(|| number.as_f64().map(Number::Float))
     }
 
+    fn parse(text: &str) -> Option<(Number, usize)> {
+        let mut padded = Padded::default();
+        assert!(padded.hold(text.as_bytes()));
+        super::parse(&padded, 0)
+    }
+
     #[track_caller]
     fn check(text: &str, refused: bool) {
         let want = if refused { None } else { reference(text) };
-        let got = parse(text.as_bytes(), 0);
+        let got = parse(text);
         let bits = |number| match number {
             Number::Int(int) => (int, 0),
             Number::Float(float) => (0, f64::to_bits(float)),
@@ -240,7 +249,7 @@ mod tests {
         #[test]
         fn of_any_number(text in "-?(0|[1-9][0-9]{0,17})(\\.[0-9]{1,22})?([eE][+-]?[0-9]{1,3})?") {
             let want = reference(&text);
-            prop_assert_eq!(parse(text.as_bytes(), 0).map(|(number, _)| number), want, "{}", text);
+            prop_assert_eq!(parse(&text).map(|(number, _)| number), want, "{}", text);
         }
 
         #[test]
@@ -249,7 +258,7 @@ mod tests {
             prop_assume!(x.is_finite());
             for text in [format!("{x:?}"), format!("{x:e}")] {
                 prop_assume!(text.contains(['.', 'e']));
-                prop_assert_eq!(parse(text.as_bytes(), 0), Some((Number::Float(x), text.len())));
+                prop_assert_eq!(parse(&text), Some((Number::Float(x), text.len())));
             }
         }
     }

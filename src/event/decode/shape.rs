@@ -1,5 +1,5 @@
 use super::cursor::Cursor;
-use crate::event::{fields::Id, words};
+use crate::event::{Kind, fields::Id, words::Padded};
 
 /// The shapes of lines so far: a producer writes the keys of a kind of line in one order, spaced in one way.
 #[derive(Debug, Default)]
@@ -15,13 +15,16 @@ const STEPS_MAX: usize = 24;
 #[derive(Clone, Debug, Default)]
 pub struct Shape {
     pub steps: Vec<Step>,
+    /// The kind that the first step tells, where a line begins with it.
+    pub kind: Option<Kind>,
     /// What of ours they have, one bit each.
     pub fields: u64,
     /// A key of others is among them.
     pub strange: bool,
 }
 
-/// What stands before a value: a comma or the begin of the line, blanks, a key of ours or of others, a colon.
+/// What stands before a value: a comma or the begin of the line, blanks, a key of ours or of others, a colon. Before the
+/// second value of a line that begins with its kind, that too.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// As words, and which of their bits belong to it.
@@ -31,14 +34,14 @@ pub struct Step {
     pub id: Option<Id>,
 }
 
-/// The longest key of ours with its marks has 21 bytes.
-const WORDS: usize = 4;
+/// The longest key of ours with its marks has 21 bytes, and the longest kind with its own 17.
+const WORDS: usize = 6;
 
 impl Shapes {
     /// The shape of the lines that begin like this one: by the first letters of the kind, where a line begins with that.
     #[inline(always)]
-    pub fn like(&mut self, line: &[u8]) -> &mut Shape {
-        let letters = line.get(9..11).map_or(0, |two| two[0].wrapping_add(two[1]));
+    pub fn like(&mut self, line: &Padded) -> &mut Shape {
+        let letters = line.byte(9).wrapping_add(line.byte(10));
         &mut self.0[usize::from(letters) % SLOTS]
     }
 }
@@ -47,9 +50,17 @@ impl Shape {
     /// Goes on otherwise after so many steps.
     pub fn branch(&mut self, steps: usize) {
         self.steps.truncate(steps);
+        self.kind = self.kind.filter(|_| steps > 0);
         let ids = self.steps.iter().map(|step| step.id);
         self.strange = ids.clone().any(|id| id.is_none());
-        self.fields = ids.flatten().fold(0, |fields, id| fields | 1 << id as u64);
+        self.fields = ids.flatten().chain(self.kind.map(|_| Id::Kind)).fold(0, |fields, id| fields | 1 << id as u64);
+    }
+
+    /// The line begins with its kind; false when it does not say one.
+    pub fn begin(&mut self, kind: Option<Kind>) -> bool {
+        self.kind = kind;
+        self.fields |= kind.map_or(0, |_| 1 << Id::Kind as u64);
+        kind.is_some()
     }
 
     /// One step more; what is too long, or one too many, makes the shape one of a few steps only.
@@ -64,19 +75,21 @@ impl Shape {
 
 impl Step {
     fn of(text: &[u8], id: Option<Id>) -> Step {
-        let begins = [0, 8, 16, 24];
-        let mask = |from: usize| match text.len().saturating_sub(from) {
-            0 => 0,
-            left => u64::MAX >> (64 - 8 * left.min(8)),
-        };
-        Step { text: begins.map(|from| words::word(text, from)), masks: begins.map(mask), length: text.len(), id }
+        let (mut words, mut masks) = ([0; WORDS], [0; WORDS]);
+        for (nth, bytes) in text.chunks(8).take(WORDS).enumerate() {
+            words[nth] = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            masks[nth] = u64::MAX >> (64 - 8 * bytes.len());
+        }
+        Step { text: words, masks, length: text.len(), id }
     }
 
     /// Whether a line goes on with it.
     #[inline(always)]
     pub fn is_next(&self, line: Cursor) -> bool {
-        let differs = |nth: usize| (words::word(line.bytes(), line.at + 8 * nth) ^ self.text[nth]) & self.masks[nth];
-        differs(0) | differs(1) == 0 && (self.length <= 16 || differs(2) | differs(3) == 0)
+        let differs = |nth: usize| (line.padded.word(line.at + 8 * nth) ^ self.text[nth]) & self.masks[nth];
+        differs(0) | differs(1) == 0
+            && (self.length <= 16 || differs(2) | differs(3) == 0)
+            && (self.length <= 32 || differs(4) | differs(5) == 0)
     }
 }
 
@@ -89,10 +102,13 @@ mod tests {
         for length in 1..=8 * WORDS {
             let text: Vec<u8> = (0..length as u8).map(|i| b'a' + i % 26).collect();
             let step = Step::of(&text, None);
-            for rest in ["", "0", "and so on, far enough to fill four words"] {
+            for rest in ["", "0", "and so on, far enough to fill all of its words"] {
                 let line = [&text, rest.as_bytes()].concat();
-                let is_next =
-                    |line: &[u8]| std::str::from_utf8(line).is_ok_and(|text| step.is_next(Cursor { text, at: 0 }));
+                let mut padded = Padded::default();
+                let mut is_next = |line: &[u8]| {
+                    assert!(padded.hold(line));
+                    step.is_next(Cursor { text: "", padded: &padded, at: 0 })
+                };
                 assert!(is_next(&line), "{length} bytes");
                 for place in 0..length {
                     let mut other = line.clone();

@@ -1,5 +1,5 @@
 use super::{DAY, Nanos, SECOND, offset, two_digits};
-use crate::event::words;
+use crate::event::words::{self, Padded};
 
 /// Days from 1970-01-01 to 2000-01-01.
 const DAYS_TO_2000: u32 = 10_957;
@@ -10,39 +10,42 @@ const DAYS_BEFORE: [u32; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304
 /// The day of the last time that was read: most lines are of the day of the line before.
 #[derive(Debug)]
 pub struct LastDay {
-    /// As the text begins, `T` included.
-    text: [u8; DATE],
+    /// As the text begins, `T` included: its first and its last eight bytes.
+    text: [u64; 2],
     midnight: Nanos,
 }
 
 impl Default for LastDay {
     fn default() -> Self {
-        LastDay { text: *b"1970-01-01T", midnight: 0 }
+        let text = [*b"1970-01-", *b"0-01-01T"].map(u64::from_le_bytes);
+        LastDay { text, midnight: 0 }
     }
 }
 
 /// Bytes of `YYYY-MM-DDT`.
 const DATE: usize = 11;
 
-/// Nanoseconds of a time of the years 2000 to 2099 as programs write it, with `T` and up to nine digits of fraction;
-/// `None` for every other text, which the plain reader may yet know.
+/// Nanoseconds of a time of the years 2000 to 2099 as programs write it, with `T` and up to nine digits of fraction, a
+/// quotation mark behind it, and where that stands. `None` for every other text, which the plain reader may yet know.
 #[inline]
-pub fn rfc3339(text: &[u8], last: &mut LastDay) -> Option<Nanos> {
-    let date = text.first_chunk::<DATE>()?;
-    if *date != last.text {
-        *last = LastDay { midnight: midnight(date)?, text: *date };
+pub fn rfc3339(text: &Padded, at: usize, last: &mut LastDay) -> Option<(Nanos, usize)> {
+    let date = [text.word(at), text.word(at + DATE - 8)];
+    if date != last.text {
+        *last = LastDay { midnight: midnight(text.between(at, at + DATE))?, text: date };
     }
-    let clock = clock(text.get(DATE..)?.first_chunk()?)?;
-    let (fraction, end) = fraction(text, DATE + CLOCK)?;
-    let east = match text.get(end..)? {
-        b"Z" | b"+00:00" => 0,
-        rest => Nanos::from(offset(rest)?),
+    let clock = clock(text.word(at + DATE))?;
+    let (fraction, end) = fraction(text, at + DATE + CLOCK)?;
+    let (east, end) = match text.word(end) {
+        zone if zone & 0xffff == u64::from(u16::from_le_bytes(*b"Z\"")) => (0, end + 1),
+        zone if zone << 8 == u64::from_le_bytes(*b"\0+00:00\"") => (0, end + 6),
+        _ if text.byte(end + 6) != b'"' => return None,
+        _ => (Nanos::from(offset(text.between(end, end + 6))?), end + 6),
     };
-    Some(last.midnight + (clock - east) * SECOND + fraction)
+    Some((last.midnight + (clock - east) * SECOND + fraction, end))
 }
 
 /// Nanoseconds to the begin of a day.
-fn midnight(date: &[u8; DATE]) -> Option<Nanos> {
+fn midnight(date: &[u8]) -> Option<Nanos> {
     let [b'2', b'0', y0, y1, b'-', m0, m1, b'-', d0, d1, b'T'] = *date else { return None };
     let (year, month, day) = (two_digits(y0, y1)?, two_digits(m0, m1)?, two_digits(d0, d1)?);
     let month_index = month.checked_sub(1)? as usize;
@@ -61,13 +64,13 @@ const CLOCK: usize = 8;
 
 /// Seconds since midnight of `HH:MM:SS`, all eight bytes at once.
 #[inline]
-fn clock(text: &[u8; CLOCK]) -> Option<Nanos> {
+fn clock(text: u64) -> Option<Nanos> {
     const TENS: u64 = u64::from_le_bytes([0xff, 0, 0, 0xff, 0, 0, 0xff, 0]);
     // No digit is larger than these, and no colon is anything else.
     const MOST: u64 = u64::from_le_bytes([2, 9, 0, 5, 9, 0, 5, 9]);
     const HIGH_BITS: u64 = u64::from_le_bytes([0x80; 8]);
     // Digits become their values, and colons zero.
-    let values = u64::from_le_bytes(*text) ^ u64::from_le_bytes(*b"00:00:00");
+    let values = text ^ u64::from_le_bytes(*b"00:00:00");
     // Where a byte is not above the most, nothing is borrowed from the high bit that was put there.
     let small = ((MOST | HIGH_BITS).wrapping_sub(values & !HIGH_BITS) & HIGH_BITS) == HIGH_BITS;
     if !small || values & HIGH_BITS != 0 {
@@ -81,9 +84,9 @@ fn clock(text: &[u8; CLOCK]) -> Option<Nanos> {
 
 /// Nanoseconds of a `.` and up to nine digits, if there is one, and where it ends.
 #[inline]
-fn fraction(text: &[u8], at: usize) -> Option<(Nanos, usize)> {
+fn fraction(text: &Padded, at: usize) -> Option<(Nanos, usize)> {
     const POWERS: [Nanos; 10] = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
-    if text.get(at) != Some(&b'.') {
+    if text.byte(at) != b'.' {
         return Some((0, at));
     }
     let (value, end) = words::digits(text, at + 1, 0);
@@ -95,6 +98,14 @@ fn fraction(text: &[u8], at: usize) -> Option<(Nanos, usize)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    fn rfc3339(text: &[u8], last: &mut LastDay) -> Option<Nanos> {
+        let mut padded = Padded::default();
+        assert!(padded.hold(&[b"\"", text, b"\","].concat()));
+        let (nanos, end) = super::rfc3339(&padded, 1, last)?;
+        assert_eq!(end, text.len() + 1, "{}", String::from_utf8_lossy(text));
+        Some(nanos)
+    }
 
     #[track_caller]
     fn check(text: &str) {
