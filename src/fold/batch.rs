@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{num::NonZeroU32, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,8 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text {
     start: u32,
-    len: u32,
+    /// Its length and one, so that an absent one takes no more room.
+    behind: NonZeroU32,
 }
 
 /// An event: a line after intake, with ids in place of names. Plain data; strings are spans of the batch's text.
@@ -233,13 +234,13 @@ impl Batch {
 
     pub fn text(&self, text: Text) -> &str {
         let start = text.start as usize;
-        self.text.get(start..start + text.len as usize).unwrap_or("")
+        self.text.get(start..start + text.behind.get() as usize - 1).unwrap_or("")
     }
 
     /// Copies a string in; returns its span.
     pub(super) fn keep(&mut self, text: &str) -> Text {
         let start = self.text.len() as u32;
         self.text.push_str(text);
-        Text { start, len: text.len() as u32 }
+        Text { start, behind: NonZeroU32::MIN.saturating_add(text.len() as u32) }
     }
 }
