@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 
 use super::{
     LOOK_TIMEOUT,
+    control_files::{self, Moment},
     look::Handle,
     names::Names,
-    permits::{self, Control, Moment, Permits, Quarantined, Runs},
+    permits::{Control, Permits, Quarantined, Runs},
     rows::{self, Rows},
     status::Status,
     worker::ToWorker,
@@ -43,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 const GAP: Duration = Duration::from_millis(20);
 const GAP_SHARE: u32 = 4;
 const GAP_MAX: Duration = Duration::from_millis(500);
+
+/// What changes together is written together, and whoever waits for an answer about it goes first.
+const SETTLING: Duration = Duration::from_millis(2);
 
 /// A desk that has not answered for so long is not relied on.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -175,7 +179,9 @@ impl Writer {
             self.write();
             let gap = (watch.elapsed() * GAP_SHARE).clamp(GAP, GAP_MAX);
             thread::sleep(gap);
-            let _ = woken.recv_timeout(TICK);
+            if woken.recv_timeout(TICK).is_ok() {
+                thread::sleep(SETTLING);
+            }
         }
         self.write_controls(Some("stopped"));
     }
@@ -227,7 +233,7 @@ impl Writer {
         }
         let known = self.quarantine.is_some() && self.status.caught_up.load(Ordering::Acquire);
         if known && self.quarantine_file.is_due() {
-            let file = permits::quarantine(time::unix_seconds(self.clock.now()), self.quarantined.shown());
+            let file = control_files::quarantine(time::unix_seconds(self.clock.now()), self.quarantined.shown());
             let written = self.replace(&self.paths.quarantine, &file);
             self.quarantine_file.wrote(written, None, self.clock.stopwatch());
         }
@@ -252,13 +258,13 @@ impl Writer {
             hold,
         };
         let fleet = self.fleet.shown().get(DESK).map_or_else(Map::new, |fleet| Map::clone(fleet));
-        let file = permits::controls(moment, &fleet, self.verdicts.shown(), self.runs.shown());
+        let file = control_files::controls(moment, &fleet, self.verdicts.shown(), self.runs.shown());
         let written = self.replace(&self.paths.controls, &file);
         self.controls_file.wrote(written, hold, self.clock.stopwatch());
     }
 
     /// Whether the file is there now.
-    fn replace(&self, path: &Path, content: &Value) -> bool {
+    fn replace(&self, path: &Path, content: &str) -> bool {
         let written = atomic::replace(&self.files, path, format!("{content}\n").as_bytes());
         let trouble = written.err().map(|error| {
             format!(

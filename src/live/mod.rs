@@ -12,6 +12,8 @@
 mod append;
 /// How often things happen.
 mod cadence;
+/// What the files say that trading code reads.
+mod control_files;
 /// The files for processes without a network: who may trade, who is quarantined.
 mod controls;
 /// What a consumer heard of another.
@@ -167,10 +169,17 @@ impl Live {
     /// What every consumer shows now, in list order; of one that does not answer in time, what it last showed. Nothing
     /// before the history was read: a counter must not be seen at less than it was before a restart.
     pub fn look_at_consumers(&self) -> Vec<Arc<Look>> {
+        self.look_at(|_| true)
+    }
+
+    /// The same, where only those that are `wanted` are asked; of the others what they last showed.
+    pub fn look_at(&self, wanted: impl Fn(&str) -> bool) -> Vec<Arc<Look>> {
         if !self.status.caught_up.load(Ordering::Acquire) {
             return Vec::new();
         }
-        let asked: Vec<_> = self.workers.iter().map(look::Handle::ask).collect();
+        let is_asked = |handle: &look::Handle| wanted(handle.name) || !handle.last.is_there();
+        let asked: Vec<_> =
+            self.workers.iter().map(|handle| is_asked(handle).then(|| handle.ask()).flatten()).collect();
         let watch = Stopwatch::start();
         let left = || LOOK_TIMEOUT.saturating_sub(watch.elapsed());
         asked.into_iter().zip(&self.workers).map(|(answer, handle)| handle.take(answer, left())).collect()

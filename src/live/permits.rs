@@ -1,6 +1,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::view::Row;
 
@@ -115,7 +116,7 @@ impl Control {
         }
     }
 
-    fn none(verdict: &str, reason: &str) -> Control {
+    pub fn none(verdict: &str, reason: &str) -> Control {
         Control {
             verdict: verdict.to_owned(),
             live: false,
@@ -166,7 +167,7 @@ impl Permit for Map<String, Value> {
 }
 
 /// Whether an agent is quarantined.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Quarantined {
     active: bool,
     reason: Value,
@@ -183,10 +184,6 @@ impl Quarantined {
             reason: said["reason"].clone(),
             since: said["since"].clone(),
         })
-    }
-
-    fn json(&self) -> Value {
-        json!({"active": self.active, "reason": self.reason, "since": self.since})
     }
 }
 
@@ -211,63 +208,14 @@ impl Permit for Runs {
     }
 
     fn withheld(_new: &Runs) -> Runs {
-        Runs(json!({"runs_per_period": 0, "interval_min": null}))
+        Runs(serde_json::json!({"runs_per_period": 0, "interval_min": null}))
     }
-}
-
-/// When a file is written, and how far it may be believed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Moment {
-    pub position: u64,
-    /// Unix seconds, as the rest.
-    pub tape_time: Option<f64>,
-    pub valid_until: f64,
-    /// Why nothing is permitted, whatever was computed.
-    pub hold: Option<&'static str>,
-}
-
-/// The content of `controls.json`. `fleet` is what the desk says of the fleet, `allocation` of each agent's runs.
-pub fn controls(
-    moment: Moment,
-    fleet: &Map<String, Value>,
-    agents: &Named<Control>,
-    allocation: &Named<Runs>,
-) -> Value {
-    let agent = |(name, control): (&Arc<str>, &Arc<Control>)| {
-        let held = moment
-            .hold
-            .map(|reason| Control { since_position: control.since_position, ..Control::none("hold", reason) });
-        let Control { verdict, live, size_multiplier, reasons, since_position } = held.as_ref().unwrap_or(control);
-        let runs = allocation.get(name);
-        let value = json!({
-            "verdict": verdict,
-            "live": live,
-            "size_multiplier": size_multiplier,
-            "reasons": reasons,
-            "since_position": since_position,
-            "runs_per_period": runs.map(|runs| &runs.0["runs_per_period"]),
-            "interval_min": runs.map(|runs| &runs.0["interval_min"]),
-        });
-        (name.to_string(), value)
-    };
-    json!({
-        "position": moment.position,
-        "tape_time": moment.tape_time,
-        "valid_until": moment.valid_until,
-        "mode": fleet.get("mode"),
-        "fleet": fleet,
-        "agents": agents.iter().map(agent).collect::<Map<String, Value>>(),
-    })
-}
-
-/// The content of `quarantine.json`; `now` in Unix seconds.
-pub fn quarantine(now: f64, agents: &Named<Quarantined>) -> Value {
-    let agents: Map<String, Value> = agents.iter().map(|(name, held)| (name.to_string(), held.json())).collect();
-    json!({"agents": agents, "updated_at": now})
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn control(text: &str) -> Control {
@@ -338,29 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_holds_permits_nothing() {
-        let agents = Named::from([(Arc::from("a"), Arc::new(verdict("allow", true, 1.0)))]);
-        let runs = Named::from([(Arc::from("a"), Arc::new(Runs(json!({"runs_per_period": 3, "interval_min": 5}))))]);
-        let fleet = json!({"mode": "enforce", "paused": false});
-        let fleet = fleet.as_object().expect("an object");
-        let at = Moment { position: 7, tape_time: Some(1.5), valid_until: 30.0, hold: None };
-        let file = controls(at, fleet, &agents, &runs);
-        assert_eq!(
-            (&file["mode"], &file["position"], &file["valid_until"]),
-            (&json!("enforce"), &json!(7), &json!(30.0))
-        );
-        assert_eq!(file["agents"]["a"]["verdict"], "allow");
-        assert_eq!(
-            (&file["agents"]["a"]["runs_per_period"], &file["agents"]["a"]["interval_min"]),
-            (&json!(3), &json!(5))
-        );
-        let held = controls(Moment { hold: Some("not_ready"), ..at }, fleet, &agents, &runs);
-        let agent = &held["agents"]["a"];
-        assert_eq!((&agent["verdict"], &agent["live"]), (&json!("hold"), &json!(false)));
-        assert_eq!((&agent["size_multiplier"], &agent["reasons"]), (&json!(0.0), &json!(["not_ready"])));
-    }
-
-    #[test]
     fn a_pause_of_the_fleet_ends_once_its_end_is_durable() {
         let fleet = |paused: bool, mode: &str| {
             let said = json!({"mode": mode, "paused": paused});
@@ -386,11 +311,9 @@ mod tests {
         permits.release(3);
         permits.offer(5, [(Arc::from("a"), of(false))]);
         permits.release(4);
-        assert_eq!(
-            quarantine(9.0, permits.shown())["agents"]["a"],
-            json!({"active": true, "reason": "drawdown", "since": 5.0})
-        );
+        let shown = |permits: &Permits<Quarantined>| json!(permits.shown().get("a").map(|held| &**held));
+        assert_eq!(shown(&permits), json!({"active": true, "reason": "drawdown", "since": 5.0}));
         permits.release(5);
-        assert_eq!(quarantine(9.0, permits.shown())["agents"]["a"]["active"], json!(false));
+        assert_eq!(shown(&permits)["active"], json!(false));
     }
 }
