@@ -167,6 +167,14 @@ fn parts_of_the_page_are_together_the_page() {
     assert!(!two.is_empty());
     let answer = check(&server, "GET", "/metrics?collect[]=runs&collect[]=trades", &[], 400).text();
     assert_eq!(answer, format!("collect[]: there is no part \"trades\"; want {}\n", parts.join(", ")));
+    let all = types("");
+    let named: Vec<&str> = all.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(named.iter().flat_map(|name| types(&format!("?name[]={name}"))).collect::<Vec<_>>(), all, "by name");
+    let some =
+        types("?name[]=agent_runs_total&name[]=agent_latency_ms_bucket&name[]=runtape_position&name[]=agent_verdict");
+    assert_eq!(some.len(), 4, "{some:?}");
+    let answer = check(&server, "GET", "/metrics?name[]=agent_runs_totals", &[], 400).text();
+    assert_eq!(answer, "name[]: there is no family \"agent_runs_totals\"; want one that /metrics has\n");
 }
 
 #[test]

@@ -195,6 +195,8 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     const HEARS: &'static [&'static str] = &[];
     /// The metric families it serves.
     const FAMILIES: &'static [Family] = &[];
+    /// Whether it may say of a subject that nobody is to show anything of it any more.
+    const HIDES: bool = false;
 
     /// The stream that its decisions become lines of, if they do: its own, where nobody else writes.
     const STREAM: Option<&'static str> = None;

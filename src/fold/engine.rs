@@ -1,6 +1,6 @@
 use std::vec::IntoIter;
 
-use crate::decision::DecisionLine;
+use crate::{decision::DecisionLine, view::Family};
 
 use super::{Batch, Consumer, Emitted, Slot, slot::Held};
 
@@ -14,6 +14,9 @@ pub struct Registration {
     pub hears: &'static [&'static str],
     /// Its own stream, and how a decision becomes a line of it.
     pub stream: Option<(&'static str, LineOf)>,
+    /// The metric families it serves, and whether it may hide subjects from those of everybody.
+    pub families: &'static [Family],
+    pub hides: bool,
     pub new: fn() -> Box<dyn Slot>,
 }
 
@@ -23,7 +26,8 @@ impl Registration {
             Some(name) => Some((name, C::line as LineOf)),
             None => None,
         };
-        Registration { name: C::NAME, hears: C::HEARS, stream, new: || Box::new(Held::<C>::default()) }
+        let new = || -> Box<dyn Slot> { Box::new(Held::<C>::default()) };
+        Registration { name: C::NAME, hears: C::HEARS, stream, families: C::FAMILIES, hides: C::HIDES, new }
     }
 }
 

@@ -61,6 +61,11 @@ impl Last {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether there was any.
+    pub fn is_there(&self) -> bool {
+        !self.get().name.is_empty()
+    }
+
     pub fn set(&self, look: Arc<Look>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = look;
     }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, mem};
 use super::{escape, negotiate};
 use crate::view::{FamilyPage, MetricType};
 
-pub use sheet::{Amend, Sheet, Shown};
+pub use sheet::{Amend, KINDS, Sheet, Shown};
 
 use sample::{SampleWriter, Scratch, write_labels};
 

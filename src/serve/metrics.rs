@@ -3,9 +3,9 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use super::{
     guard::{Reason, Refused},
     room::Room,
+    wanted::Wanted,
 };
 use crate::{
-    consumers::REGISTRY,
     event::{Nanos, time},
     files::Space,
     fold::lines::{Oddity, Outcome},
@@ -44,42 +44,6 @@ impl Kept {
     }
 }
 
-/// The parts of the page that are asked for: consumers by name, and the recorder's own families.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted(Option<Vec<String>>);
-
-/// The part that is no consumer.
-const RECORDER: &str = "recorder";
-
-impl Wanted {
-    /// What the `collect[]` of a query ask for; without any, everything.
-    ///
-    /// # Errors
-    /// A part that there is none of: what to answer.
-    pub fn of(query: Vec<(String, String)>) -> Result<Wanted, String> {
-        let parts = || REGISTRY.iter().map(|registration| registration.name).chain([RECORDER]);
-        let asked: Vec<String> =
-            query.into_iter().filter(|(key, _)| key == "collect[]").map(|(_, part)| part).collect();
-        match asked.iter().find(|asked| !parts().any(|part| part == *asked)) {
-            Some(unknown) => {
-                let unknown: String = unknown.chars().take(PART_CHARS).collect();
-                Err(format!(
-                    "collect[]: there is no part {unknown:?}; want {}\n",
-                    parts().collect::<Vec<_>>().join(", ")
-                ))
-            }
-            None => Ok(Wanted(Some(asked).filter(|asked| !asked.is_empty()))),
-        }
-    }
-
-    fn has(&self, part: &str) -> bool {
-        self.0.as_ref().is_none_or(|wanted| wanted.iter().any(|wanted| wanted == part))
-    }
-}
-
-/// So much of an unknown part is repeated.
-const PART_CHARS: usize = 100;
-
 /// A page in pieces: the fleet's families, then the recorder's own. What was appended before the call is in it.
 pub fn page(
     live: &Live,
@@ -91,21 +55,22 @@ pub fn page(
     (kept, format, wanted): (&Kept, Format, &Wanted),
 ) -> Vec<Arc<Vec<u8>>> {
     let intake = live.look_at_intake();
-    let looks = live.look_at_consumers();
+    let looks = live.look_at(|name| wanted.needs(name));
     let amend = (!live.status().not_ready(now).is_empty()).then_some(hold as Amend);
     let mut pieces = {
         let mut sheet = kept.of(format).lock().unwrap_or_else(PoisonError::into_inner);
         let sheet = sheet.get_or_insert_with(|| Sheet::new(format));
         let shown: Vec<_> = looks.iter().map(|look| shown(look)).collect();
         sheet.update(&shown, amend);
-        sheet.pieces_of(|part| wanted.has(looks[part].name))
+        sheet.pieces_of(|part, family| wanted.has(looks[part].name) && wanted.shows(family))
     };
     let mut pages = Vec::new();
-    if wanted.has(RECORDER) {
+    if wanted.recorder() {
         own(live.status(), intake.as_ref(), &looks, now, &mut pages);
         requests(scrapes, refused, &mut Own { pages: &mut pages });
         space(disks, &mut Own { pages: &mut pages });
         limits(&room.loads(live, intake.as_ref(), &looks), &mut Own { pages: &mut pages });
+        pages.retain(|page| wanted.shows(&page.name));
     }
     // The end of the page is written with the last families, were there any or not.
     let mut last = Vec::new();

@@ -22,6 +22,8 @@ mod routes;
 mod seats;
 /// Secrets, and whom they stand for.
 mod tokens;
+/// What of the page of metrics is asked for.
+mod wanted;
 
 use std::{
     io,

@@ -23,10 +23,10 @@ use tokio::time::timeout;
 use super::{
     api::{self, ApiError, PATIENCE, wait::Progress},
     guard::{Access, Refused},
-    metrics::{self, Wanted},
-    pages, process,
+    metrics, pages, process,
     room::{Bound, Room},
     tokens::Scope,
+    wanted::Wanted,
 };
 use crate::{
     clock::{Clock, Stopwatch},
@@ -306,7 +306,7 @@ fn page(app: &App, format: Format, gzip: bool, wanted: &Wanted) -> Vec<Arc<Vec<u
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let now = app.clock.now();
-    let disks = process::disks(&app.layout);
+    let disks = if wanted.recorder() { process::disks(&app.layout) } else { Vec::new() };
     let mut pieces =
         metrics::page(&app.live, now, scrapes, &app.refused, &app.room, &disks, (&app.kept, format, wanted));
     if gzip {

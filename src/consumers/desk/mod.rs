@@ -81,6 +81,7 @@ impl Consumer for Desk {
         Family::new("checks_total", MetricType::Counter, "Checks by result and first reason.")
             .with_labels(&["result", "reason"]),
     ];
+    const HIDES: bool = true;
 
     #[inline]
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions) {

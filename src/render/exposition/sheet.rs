@@ -57,7 +57,7 @@ struct Text {
 }
 
 /// The kinds of subjects that have a family of their own.
-const KINDS: [&str; 2] = ["agent", "strategy"];
+pub const KINDS: [&str; 2] = ["agent", "strategy"];
 
 /// The place of the fleet among the kinds of a shelf.
 const FLEET: usize = 2;
@@ -161,14 +161,15 @@ impl Sheet {
 
     /// The page in pieces, to be sent in order. They stay as they are, whatever is updated later.
     pub fn pieces(&self) -> Vec<Arc<Vec<u8>>> {
-        self.pieces_of(|_| true)
+        self.pieces_of(|_, _| true)
     }
 
-    /// The same of those parts that are `wanted`, numbered as they were shown.
-    pub fn pieces_of(&self, wanted: impl Fn(usize) -> bool) -> Vec<Arc<Vec<u8>>> {
+    /// The same of those families that are `wanted`: by the number of their part, as they were shown, and their name.
+    pub fn pieces_of(&self, wanted: impl Fn(usize, &str) -> bool) -> Vec<Arc<Vec<u8>>> {
         let mut pieces = Vec::new();
-        let parts = self.parts.iter().enumerate().filter(|(part, _)| wanted(*part));
-        for page in parts.flat_map(|(_, part)| &part.pages) {
+        let pages =
+            self.parts.iter().enumerate().flat_map(|(part, all)| all.pages.iter().map(move |page| (part, page)));
+        for (_, page) in pages.filter(|(part, page)| wanted(*part, &page.name)) {
             let blocks = page.boards.iter().chain([&page.fleet]).map(Block::text).filter(|text| !text.is_empty());
             let first = pieces.len();
             pieces.extend(std::iter::once(&page.head).chain(blocks).cloned());
