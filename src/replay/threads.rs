@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn every_consumer_has_a_thread_and_every_thread_but_the_first_a_consumer() {
         let of = |consumers| [2, 3, 4, 99].map(|threads| shares(consumers, threads));
-        assert_eq!(of(9)[..3], [vec![1, 8], vec![0, 5, 4], vec![0, 3, 3, 3]]);
+        assert_eq!(of(9)[..3], [vec![0, 9], vec![0, 5, 4], vec![0, 3, 3, 3]]);
         assert_eq!(of(2)[..2], [vec![0, 2], vec![0, 1, 1]]);
         assert_eq!(of(0)[0], [0, 0]);
         for consumers in 0..20 {

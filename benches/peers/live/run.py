@@ -17,8 +17,13 @@ import measure  # noqa: E402
 from measure import median, ratio, spread  # noqa: E402
 
 FLEET = 200
-# What mtail's program keeps are numbers of the consumer `runs`; the whole page has those of all of them.
-RUNS = {"runtape": "/metrics?collect[]=runs", "runtape, the whole page": "/metrics"}
+# What mtail's program keeps of runs, by the names they have here; beside it all that the consumer `runs` has, and the whole page.
+KEPT = ["runs_total", "errors_total", "tokens_total", "cost_usd_total", "last_latency_ms", "last_reward", "last_event_timestamp_seconds"]
+PAGES = {
+    "runtape": "/metrics?" + "&".join(f"name[]=agent_{name}" for name in KEPT),
+    "runtape, all of `runs`": "/metrics?collect[]=runs",
+    "runtape, the whole page": "/metrics",
+}
 PROBE = (
     '{"kind":"run","run_id":"probe","agent":"probe","ts":"2026-01-02T00:00:00.000001+00:00","latency_ms":12.5,"tokens_in":10,"tokens_out":2,'
     '"cost_usd":0.001,"errors":0,"reward":0.25}'
@@ -92,7 +97,7 @@ def servers():
     every = 'runtape_consumer_position{consumer="'
     fastest = ["--poll_interval=1ms", "--poll_log_interval=1ms"]
     return [
-        Server("runtape", ours, 'agent_runs_total{agent="probe"}', every, 5, RUNS),
+        Server("runtape", ours, 'agent_runs_total{agent="probe"}', every, 5, PAGES),
         Server("mtail, as it comes", theirs(), 'runs_total{agent="probe"}', "lines_total"),
         Server("mtail, polls of 1 ms", theirs(*fastest), 'runs_total{agent="probe"}', "lines_total"),
     ]
