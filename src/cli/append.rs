@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::{Events, Found, Usage};
 use crate::{
-    event,
+    event::Decoder,
     fold::intake::CONTROL_STREAM,
     policy::Limits,
     streams::{Appender, lines::is_blank, name},
@@ -36,6 +36,7 @@ impl Append {
         target.appender.open().with_context(|| target.cannot())?;
         let (mut refused, mut number) = (0u64, 0u64);
         let limit = Limits::default().line_bytes;
+        let mut decoder = Decoder::default();
         let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
         let mut line = Vec::new();
         loop {
@@ -53,7 +54,7 @@ impl Append {
                 skip_line(&mut input)?;
             }
             if !is_blank(&line) {
-                match judge(&line, limit) {
+                match judge(&mut decoder, &line, limit) {
                     Ok(()) => target.take(&line, number),
                     Err(why) => {
                         refused += 1;
@@ -74,8 +75,8 @@ impl Append {
 }
 
 /// Why a line must not be appended.
-fn judge(line: &[u8], limit: usize) -> Result<(), String> {
-    let decoded = event::decode(line, limit).map_err(|why| format!("{} ({})", why.detail, why.reason.name()))?;
+fn judge(decoder: &mut Decoder, line: &[u8], limit: usize) -> Result<(), String> {
+    let decoded = decoder.line(line, limit).map_err(|why| format!("{} ({})", why.detail, why.reason.name()))?;
     match decoded.kind {
         Some(kind) if kind.is_control() => {
             Err(format!("a {} counts only in the stream `{CONTROL_STREAM}`, which runtape writes itself", kind.name()))

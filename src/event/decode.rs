@@ -21,8 +21,7 @@ pub use reference::DEPTH_MAX;
 /// [`reference::decode`] is the last word. Lines as programs write them get the same answer in one pass; whatever is
 /// unusual about a line, and every fault, is left to the reference.
 pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
-    let mut line = Line::default();
-    Decoder::default().decode(bytes, line_bytes_max, &mut line, &|_| {}).map(|()| line)
+    Decoder::default().line(bytes, line_bytes_max)
 }
 
 /// Decodes lines one after another, the sooner the more alike they are. What it says of a line depends on the line alone.
@@ -32,6 +31,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// As [`decode`].
+    ///
+    /// # Errors
+    /// The line is malformed.
+    pub fn line<'a>(&mut self, bytes: &'a [u8], line_bytes_max: usize) -> Result<Line<'a>, Malformed> {
+        let mut line = Line::default();
+        self.decode(bytes, line_bytes_max, &mut line, &|_| {}).map(|()| line)
+    }
+
     /// As [`decode`], into a line that is empty before. `met` may hear of the line's run before the rest of it is read.
     ///
     /// # Errors

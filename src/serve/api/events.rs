@@ -9,7 +9,7 @@ use super::{
     errors::{ApiError, json_response},
 };
 use crate::{
-    event::{self, Kind, Nanos, Stamp, control},
+    event::{Decoder, Kind, Nanos, Stamp, control},
     fold::lines::Outcome,
     serve::{room::Bound, routes::App, tokens::Caller},
     streams::lines::is_blank,
@@ -51,6 +51,7 @@ fn line_bytes(app: &App) -> usize {
 pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller, limit: usize) -> Result<Vec<String>, ApiError> {
     let ts = control::stamp(now);
     let (mut lines, mut bad, mut faults) = (Vec::new(), Vec::new(), 0_usize);
+    let mut decoder = Decoder::default();
     for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         if is_blank(line) {
             continue;
@@ -59,7 +60,7 @@ pub fn prepare(bytes: &[u8], now: Nanos, caller: &Caller, limit: usize) -> Resul
             let message = format!("there are more than {LINES_MAX} lines");
             return Err(ApiError::new(413, "too_many_lines", message, "send fewer at once").at(Bound::BodyLines));
         }
-        match line_of(line, limit, &ts, caller) {
+        match line_of(&mut decoder, line, limit, &ts, caller) {
             Ok(line) => lines.push(line),
             Err(Fault::Agent) => {
                 let own = caller.agent.as_deref().unwrap_or_default();
@@ -96,9 +97,9 @@ enum Fault {
     Agent,
 }
 
-fn line_of(bytes: &[u8], limit: usize, ts: &str, caller: &Caller) -> Result<String, Fault> {
+fn line_of(decoder: &mut Decoder, bytes: &[u8], limit: usize, ts: &str, caller: &Caller) -> Result<String, Fault> {
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let line = event::decode(bytes, limit).map_err(|why| Fault::Bad(why.reason.name(), why.detail))?;
+    let line = decoder.line(bytes, limit).map_err(|why| Fault::Bad(why.reason.name(), why.detail))?;
     if let Some(kind) = line.kind.filter(|kind| kind.is_control()) {
         let detail = format!("a {} has a route of its own; see /api/v1/openapi.json", kind.name());
         return Err(Fault::Bad("control", detail));
