@@ -40,11 +40,7 @@ impl Wanted {
             let all: Vec<&str> = all().collect();
             return Err(format!("collect[]: there is no part {}; want {}\n", quoted(unknown), all.join(", ")));
         }
-        let is_known =
-            |asked: &str| asked.starts_with(RECORDER_PREFIX) || REGISTRY.iter().any(|one| serves(one, asked));
-        if let Some(unknown) = families.iter().find(|asked| !is_known(asked)) {
-            return Err(format!("name[]: there is no family {}; want one that /metrics has\n", quoted(unknown)));
-        }
+        let families = families.into_iter().map(known).collect::<Result<Vec<_>, _>>()?.concat();
         let some = |list: Vec<String>| Some(list).filter(|list| !list.is_empty());
         Ok(Wanted { parts: some(parts), families: some(families) })
     }
@@ -75,6 +71,23 @@ impl Wanted {
     }
 }
 
+/// The names of families that one asked for may be: in OpenMetrics a counter is known without its ending, unless another
+/// family has that very name.
+///
+/// # Errors
+/// There is no such family: what to answer.
+fn known(asked: String) -> Result<Vec<String>, String> {
+    let counter = asked.clone() + OF_COUNTERS;
+    if asked.starts_with(RECORDER_PREFIX) {
+        return Ok(vec![asked, counter]);
+    }
+    let is_there = |asked: &String| REGISTRY.iter().any(|one| serves(one, asked));
+    let found = [asked.clone(), counter].into_iter().find(is_there);
+    found
+        .map(|name| vec![name])
+        .ok_or_else(|| format!("name[]: there is no family {}; want one that /metrics has\n", quoted(&asked)))
+}
+
 /// Whether a consumer has the family that is asked for.
 fn serves(registration: &Registration, asked: &str) -> bool {
     let named =
@@ -86,7 +99,6 @@ fn serves(registration: &Registration, asked: &str) -> bool {
 fn is_of(asked: &str, family: &str) -> bool {
     let series = |rest: &str| OF_HISTOGRAMS.contains(&rest);
     asked.strip_prefix(family).is_some_and(|rest| rest.is_empty() || series(rest))
-        || family.strip_prefix(asked) == Some(OF_COUNTERS)
 }
 
 fn quoted(word: &str) -> String {
@@ -123,6 +135,7 @@ mod tests {
         check(&[("name[]", "strategy_runs_total")], "runs desk");
         check(&[("name[]", "agent_cost_usd_bucket")], "runs desk agent_cost_usd");
         check(&[("name[]", "agent_cost_usd_total")], "runs desk");
+        check(&[("name[]", "agent_cost_usd")], "runs desk agent_cost_usd");
         check(&[("name[]", "runtape_position")], "runs rolling desk runtape_position recorder");
         check(&[("name[]", "agent_runs_total"), ("collect[]", "rolling")], "desk agent_runs_total");
         check(

@@ -1,6 +1,9 @@
 use std::{fs, io, os::unix::fs::PermissionsExt, path::Path};
 
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 
 use super::finding::Finding;
 use crate::{
@@ -65,10 +68,12 @@ pub fn permissions(layout: &Layout, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What this user may not do with a path.
+/// What this user may not do with a path. What is gone since it was listed, as a server's temporary files soon are, is
+/// refused to nobody.
 fn refused(path: &Path, wanted: Access) -> Option<String> {
     let kinds = [(Access::READ_OK, "read"), (Access::WRITE_OK, "written"), (Access::EXEC_OK, "entered")];
-    let not = kinds.into_iter().filter(|(kind, _)| wanted.contains(*kind) && access(path, *kind).is_err());
+    let may = |kind| matches!(access(path, kind), Ok(()) | Err(Errno::NOENT));
+    let not = kinds.into_iter().filter(|(kind, _)| wanted.contains(*kind) && !may(*kind));
     let not: Vec<&str> = not.map(|(_, word)| word).collect();
     (!not.is_empty()).then(|| format!("cannot be {} by this user", not.join(" or ")))
 }
@@ -122,6 +127,17 @@ fn room(holds: &str, space: &Space) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_is_refused_to_nobody() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let all = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+        assert_eq!((refused(dir.path(), all), refused(&dir.path().join("gone"), all)), (None, None));
+        // Nobody, whoever it is, enters what is a file.
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("a file");
+        assert_eq!(refused(&file, all).as_deref(), Some("cannot be entered by this user"));
+    }
 
     #[test]
     fn room_runs_out_in_bytes_and_in_files() {
