@@ -168,7 +168,9 @@ impl<C: Consumer> Slot for Held<C> {
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {
+        let hidden = out.hidden;
         self.consumer.samples(subject, out);
+        debug_assert!(C::HIDES || out.hidden == hidden, "{} hides {subject:?} and does not say that it may", C::NAME);
     }
 
     fn row(&self, subject: Subject, out: &mut Row) {
