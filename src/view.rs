@@ -69,20 +69,35 @@ pub struct Bucket {
     pub exemplar: Option<Exemplar>,
 }
 
-/// The value of a sample.
+/// The value of a sample. Most are plain numbers, of which a page has hundreds of thousands: the rest stands apart.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Point {
-    Number {
-        value: f64,
-        exemplar: Option<Exemplar>,
-    },
-    /// Buckets without `+Inf`, which equals `count`; its exemplar stands apart.
-    Histogram {
-        buckets: Vec<Bucket>,
-        count: u64,
-        sum: f64,
-        overflow_exemplar: Option<Exemplar>,
-    },
+    Number { value: f64, exemplar: Option<Box<Exemplar>> },
+    Histogram(Box<Buckets>),
+}
+
+impl Point {
+    pub fn number(value: f64) -> Point {
+        Point::Number { value, exemplar: None }
+    }
+
+    pub fn with_exemplar(value: f64, exemplar: Option<Exemplar>) -> Point {
+        Point::Number { value, exemplar: exemplar.map(Box::new) }
+    }
+
+    pub fn histogram(buckets: Buckets) -> Point {
+        Point::Histogram(Box::new(buckets))
+    }
+}
+
+/// What a histogram holds. The bucket of `+Inf` is not among the others: its count is `count`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buckets {
+    pub list: Vec<Bucket>,
+    pub count: u64,
+    pub sum: f64,
+    /// That of the bucket of `+Inf`.
+    pub overflow_exemplar: Option<Exemplar>,
 }
 
 /// One sample of one subject: which family of its consumer, the values of the family's own labels, the point.
@@ -90,7 +105,7 @@ pub enum Point {
 pub struct Sample {
     /// Index into the consumer's `FAMILIES`.
     pub family: usize,
-    pub labels: Vec<Arc<str>>,
+    pub labels: Box<[Arc<str>]>,
     pub point: Point,
 }
 
@@ -105,7 +120,7 @@ pub struct Samples {
 impl Samples {
     /// A number without label or exemplar.
     pub fn number(&mut self, family: usize, value: f64) {
-        self.list.push(Sample { family, labels: Vec::new(), point: Point::Number { value, exemplar: None } });
+        self.point(family, Point::number(value));
     }
 
     /// A number, when there is one: an absent statistic is an absent series.
@@ -118,11 +133,11 @@ impl Samples {
     /// A number under values of the family's labels.
     pub fn labelled(&mut self, family: usize, labels: &[&str], value: f64, exemplar: Option<Exemplar>) {
         let labels = labels.iter().map(|label| Arc::from(*label)).collect();
-        self.list.push(Sample { family, labels, point: Point::Number { value, exemplar } });
+        self.list.push(Sample { family, labels, point: Point::with_exemplar(value, exemplar) });
     }
 
     pub fn point(&mut self, family: usize, point: Point) {
-        self.list.push(Sample { family, labels: Vec::new(), point });
+        self.list.push(Sample { family, labels: Box::default(), point });
     }
 }
 

@@ -1,4 +1,9 @@
-use std::io::{self, BufRead, BufReader, Read};
+use std::{
+    io::{self, BufRead, BufReader, Read},
+    mem, panic,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
+};
 
 use anyhow::Context;
 use clap::Args;
@@ -23,6 +28,9 @@ pub struct Append {
 /// Lines between syncs, and at most in one write; the last ones are synced at the end of the input.
 const SYNC_EVERY: usize = 1000;
 
+/// Packs on their way to be written: one that waits, beside those that are read and written.
+const PACKS: usize = 1;
+
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
 
@@ -34,44 +42,98 @@ impl Append {
         let mut target = Target::new(Appender::shared(layout.files.clone(), path));
         // A stream that cannot be had is told before the first line is typed.
         target.appender.open().with_context(|| target.cannot())?;
-        let (mut refused, mut number) = (0u64, 0u64);
-        let limit = Limits::default().line_bytes;
-        let mut decoder = Decoder::default();
-        let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            // One byte more than allowed is enough to refuse it.
-            let read = input.by_ref().take(limit as u64 + 2).read_until(b'\n', &mut line)?;
-            if read == 0 {
-                break;
-            }
-            number += 1;
-            let whole = line.last() == Some(&b'\n');
-            if whole {
-                line.pop();
-            } else if line.len() > limit {
-                skip_line(&mut input)?;
-            }
-            if !is_blank(&line) {
-                match judge(&mut decoder, &line, limit) {
-                    Ok(()) => target.take(&line, number),
-                    Err(why) => {
-                        refused += 1;
-                        eprintln!("line {number}: refused: {why}");
-                    }
-                }
-            }
-            // What follows may be a long time in coming.
-            if input.buffer().is_empty() || target.is_full() {
-                target.write()?;
-            }
+        // What comes next is read and judged while this is written and synced. It is the reader that has its own thread:
+        // it may wait for a line for ever, and a failed write is told at once.
+        let (packs, inbox) = sync_channel(PACKS);
+        let reader = thread::spawn(move || read(&packs));
+        for pack in inbox {
+            target.write(&pack)?;
         }
-        target.write()?;
+        let refused = reader.join().unwrap_or_else(|why| panic::resume_unwind(why));
         target.appender.sync()?;
+        let refused = refused.context("cannot read standard input")?;
         eprintln!("appended {} lines to {}, refused {refused}", target.lines, target.appender.path().display());
         Ok(if refused == 0 { Found::Nothing } else { Found::Something })
     }
+}
+
+/// Lines that share a write, one after the other; where each ends, and the number of the first.
+#[derive(Default)]
+struct Pack {
+    lines: Vec<u8>,
+    ends: Vec<usize>,
+    first: u64,
+    /// Enough came since the last sync.
+    sync: bool,
+}
+
+impl Pack {
+    /// An empty one with room for as much.
+    fn another(&self) -> Pack {
+        let (lines, ends) = (Vec::with_capacity(self.lines.len()), Vec::with_capacity(self.ends.len()));
+        Pack { lines, ends, ..Pack::default() }
+    }
+
+    fn take(&mut self, line: &[u8], number: u64) {
+        if self.ends.is_empty() {
+            self.first = number;
+        }
+        self.lines.extend_from_slice(line);
+        self.ends.push(self.lines.len());
+    }
+}
+
+/// Reads standard input and judges it line by line; hands on what may be appended, in packs, as it comes. Returns how many
+/// lines were refused.
+///
+/// # Errors
+/// Standard input cannot be read; what came before was handed on.
+fn read(packs: &SyncSender<Pack>) -> io::Result<u64> {
+    let (mut refused, mut number, mut unsynced) = (0u64, 0u64, 0);
+    let limit = Limits::default().line_bytes;
+    let mut decoder = Decoder::default();
+    let mut input = BufReader::with_capacity(BUFFER, io::stdin().lock());
+    let (mut line, mut pack) = (Vec::new(), Pack::default());
+    loop {
+        let there = next_line(&mut input, limit, &mut line);
+        if !matches!(there, Ok(true)) {
+            // Nobody takes it where writing failed, and that was told.
+            let _ = packs.send(pack);
+            return there.map(|_| refused);
+        }
+        number += 1;
+        if !is_blank(&line) {
+            match judge(&mut decoder, &line, limit) {
+                Ok(()) => pack.take(&line, number),
+                Err(why) => {
+                    refused += 1;
+                    eprintln!("line {number}: refused: {why}");
+                }
+            }
+        }
+        pack.sync = unsynced + pack.ends.len() >= SYNC_EVERY;
+        // What follows may be a long time in coming.
+        if pack.sync || input.buffer().is_empty() {
+            unsynced = if pack.sync { 0 } else { unsynced + pack.ends.len() };
+            let next = pack.another();
+            if packs.send(mem::replace(&mut pack, next)).is_err() {
+                return Ok(refused);
+            }
+        }
+    }
+}
+
+/// The next line without its newline; one beyond the limit is cut to a byte more than allowed, which is enough to refuse
+/// it. False at the end of the input.
+fn next_line(input: &mut impl BufRead, limit: usize, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = input.by_ref().take(limit as u64 + 2).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    } else if line.len() > limit {
+        skip_line(input)?;
+    }
+    Ok(read > 0)
 }
 
 /// Why a line must not be appended.
@@ -116,47 +178,26 @@ fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
 struct Target {
     appender: Appender,
     lines: u64,
-    unsynced: usize,
-    /// Lines that share the next write, one after the other; where each ends, and the number of the first.
-    waiting: Vec<u8>,
-    ends: Vec<usize>,
-    first: u64,
 }
 
 impl Target {
     fn new(appender: Appender) -> Target {
-        Target { appender, lines: 0, unsynced: 0, waiting: Vec::new(), ends: Vec::new(), first: 0 }
+        Target { appender, lines: 0 }
     }
 
-    fn take(&mut self, line: &[u8], number: u64) {
-        if self.ends.is_empty() {
-            self.first = number;
-        }
-        self.waiting.extend_from_slice(line);
-        self.ends.push(self.waiting.len());
-    }
-
-    fn is_full(&self) -> bool {
-        self.unsynced + self.ends.len() >= SYNC_EVERY
-    }
-
-    /// Writes what waits, and syncs when it is time.
-    fn write(&mut self) -> anyhow::Result<()> {
-        let starts = [0].into_iter().chain(self.ends.iter().copied());
-        let lines: Vec<&[u8]> = starts.zip(&self.ends).map(|(start, end)| &self.waiting[start..*end]).collect();
-        if lines.is_empty() {
+    /// Writes a pack, and syncs when it is time.
+    fn write(&mut self, pack: &Pack) -> anyhow::Result<()> {
+        if pack.ends.is_empty() {
             return Ok(());
         }
+        let starts = [0].into_iter().chain(pack.ends.iter().copied());
+        let lines: Vec<&[u8]> = starts.zip(&pack.ends).map(|(start, end)| &pack.lines[start..*end]).collect();
         let appended = self.appender.append(&lines);
         appended.with_context(|| self.cannot()).with_context(|| {
-            format!("line {} and what follows were not appended ({} lines before were)", self.first, self.lines)
+            format!("line {} and what follows were not appended ({} lines before were)", pack.first, self.lines)
         })?;
-        self.lines += self.ends.len() as u64;
-        self.unsynced += self.ends.len();
-        self.waiting.clear();
-        self.ends.clear();
-        if self.unsynced >= SYNC_EVERY {
-            self.unsynced = 0;
+        self.lines += pack.ends.len() as u64;
+        if pack.sync {
             self.appender.sync().with_context(|| self.cannot())?;
         }
         Ok(())

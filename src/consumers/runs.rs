@@ -14,7 +14,7 @@ use crate::{
     stats::{Bounds, Histogram},
     subject::{PerSubject, Subject},
     view::{
-        Bucket, Family, Load,
+        Bucket, Buckets, Family, Load,
         MetricType::{self, Counter, Gauge},
         Point, Row, Samples,
     },
@@ -193,8 +193,7 @@ impl Totals {
     }
 
     fn samples(&self, out: &mut Samples) {
-        let exemplar = self.last_run.exemplar();
-        out.point(RUNS, Point::Number { value: self.runs as f64, exemplar });
+        out.point(RUNS, Point::with_exemplar(self.runs as f64, self.last_run.exemplar()));
         if self.errors.is_empty() {
             out.labelled(ERRORS, &["unspecified"], 0.0, None);
         }
@@ -241,9 +240,9 @@ impl<B: Bounds> Observed<B> {
     fn sample(&self, family: usize, out: &mut Samples) {
         let Some(histogram) = &self.histogram else { return };
         let bucket = |((le, count), mark): ((f64, u64), &Mark)| Bucket { le, count, exemplar: mark.exemplar() };
-        let mut buckets: Vec<Bucket> = histogram.cumulative().zip(&self.marks).map(bucket).collect();
-        let overflow_exemplar = buckets.pop().and_then(|last| last.exemplar);
+        let mut list: Vec<Bucket> = histogram.cumulative().zip(&self.marks).map(bucket).collect();
+        let overflow_exemplar = list.pop().and_then(|last| last.exemplar);
         let (count, sum) = (histogram.count(), histogram.sum().to_f64());
-        out.point(family, Point::Histogram { buckets, count, sum, overflow_exemplar });
+        out.point(family, Point::histogram(Buckets { list, count, sum, overflow_exemplar }));
     }
 }

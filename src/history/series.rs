@@ -106,9 +106,9 @@ impl Sampler {
 fn without_exemplars(sample: &mut Sample) {
     match &mut sample.point {
         Point::Number { exemplar, .. } => *exemplar = None,
-        Point::Histogram { buckets, overflow_exemplar, .. } => {
-            *overflow_exemplar = None;
-            buckets.iter_mut().for_each(|bucket| bucket.exemplar = None);
+        Point::Histogram(buckets) => {
+            buckets.overflow_exemplar = None;
+            buckets.list.iter_mut().for_each(|bucket| bucket.exemplar = None);
         }
     }
 }
@@ -177,7 +177,7 @@ fn state<'a>(mut samples: impl Iterator<Item = &'a Sample>) -> Value<'a> {
 fn sum<'a>(samples: impl Iterator<Item = &'a Sample>) -> Value<'static> {
     let numbers = samples.filter_map(|sample| match sample.point {
         Point::Number { value, .. } => Some(value),
-        Point::Histogram { .. } => None,
+        Point::Histogram(_) => None,
     });
     numbers.reduce(|sum, number| sum + number).map_or(Value::Null, Value::Float)
 }

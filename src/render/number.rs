@@ -6,18 +6,8 @@ use std::io::Write;
 /// Up to here a whole number in an f64 is exact, so that digits without a point say what is stored.
 const EXACT: u64 = 1 << 53;
 
-pub(super) fn write_u64(out: &mut Vec<u8>, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+pub(super) fn write_u64(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// A sample value: whole numbers as integers, others in their shortest form that reads back as the same number, with an

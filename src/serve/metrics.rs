@@ -17,7 +17,7 @@ use crate::{
     },
     stats::{Bounds, Histogram},
     streams::ResetReason,
-    view::{Bucket, FamilyPage, Load, MetricType, Point, Sample, Series},
+    view::{Bucket, Buckets, FamilyPage, Load, MetricType, Point, Sample, Series},
 };
 
 /// Time to answer a scrape.
@@ -112,7 +112,7 @@ impl Own<'_> {
     }
 
     fn value(&mut self, labels: Labels, value: f64) -> &mut Self {
-        self.point(labels, Point::Number { value, exemplar: None })
+        self.point(labels, Point::number(value))
     }
 
     fn point(&mut self, labels: Labels, point: Point) -> &mut Self {
@@ -293,8 +293,8 @@ fn consumers(status: &Status, looks: &[Arc<Look>], now: Nanos, own: &mut Own) {
 
 fn histogram<B: Bounds>(histogram: &Histogram<B>) -> Point {
     let bucket = |(le, count)| Bucket { le, count, exemplar: None };
-    let mut buckets: Vec<Bucket> = histogram.cumulative().map(bucket).collect();
-    buckets.pop();
+    let mut list: Vec<Bucket> = histogram.cumulative().map(bucket).collect();
+    list.pop();
     let (count, sum) = (histogram.count(), histogram.sum().to_f64());
-    Point::Histogram { buckets, count, sum, overflow_exemplar: None }
+    Point::histogram(Buckets { list, count, sum, overflow_exemplar: None })
 }

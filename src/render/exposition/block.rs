@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use super::sheet::places;
 use crate::view::ROOM;
 
 /// The lines that a board of subjects has in one family, one subject after the other.
@@ -25,17 +26,21 @@ impl Block {
         &self.text
     }
 
-    /// Replaces the lines of the subjects in `mask`; `write` appends those of one. A text that is being sent stays as it is.
+    /// The first byte that stands to be replaced.
+    pub fn glance(&self, mask: u64) -> u8 {
+        let start = self.start(mask.trailing_zeros() as usize % ROOM);
+        self.text.get(start).copied().unwrap_or_default()
+    }
+
+    /// Replaces the lines of the subjects in `mask`; `write` appends those of one, by its turn among them. A text that is
+    /// being sent stays as it is.
     pub fn update(&mut self, mask: u64, scratch: &mut Vec<u8>, mut write: impl FnMut(usize, &mut Vec<u8>)) {
         if mask.count_ones() > FEW {
             return self.rewrite(mask, scratch, write);
         }
-        let mut left = mask;
-        while left != 0 {
-            let place = left.trailing_zeros() as usize;
-            left &= left - 1;
+        for (turn, place) in places(mask).enumerate() {
             scratch.clear();
-            write(place, scratch);
+            write(turn, scratch);
             self.replace(place, scratch);
         }
     }
@@ -50,6 +55,9 @@ impl Block {
             return;
         }
         let text = Arc::make_mut(&mut self.text);
+        if end - start == lines.len() {
+            return text[start..end].copy_from_slice(lines);
+        }
         let (length, next) = (text.len(), start + lines.len());
         text.resize(length.max(length + next - end), 0);
         text.copy_within(end..length, next);
@@ -62,13 +70,14 @@ impl Block {
 
     fn rewrite(&mut self, mask: u64, scratch: &mut Vec<u8>, mut write: impl FnMut(usize, &mut Vec<u8>)) {
         scratch.clear();
-        let mut start = 0;
+        let (mut start, mut turn) = (0, 0);
         for place in 0..ROOM {
             let end = self.ends[place] as usize;
             if mask & (1 << place) == 0 {
                 scratch.extend_from_slice(&self.text[start..end]);
             } else {
-                write(place, scratch);
+                write(turn, scratch);
+                turn += 1;
             }
             start = end;
             self.ends[place] = scratch.len() as u32;

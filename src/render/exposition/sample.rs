@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Format, append};
 use crate::render::escape;
 use crate::render::number::{write_f64, write_le, write_u64};
-use crate::view::{Bucket, Exemplar, Point};
+use crate::view::{Bucket, Buckets, Exemplar, Point};
 
 /// The label of an exemplar.
 const EXEMPLAR_LABEL: &str = "run_id";
@@ -29,10 +29,11 @@ impl SampleWriter<'_> {
     /// The lines of a sample with these labels, which are as [`write_labels`] spells them.
     pub(super) fn point(&mut self, labels: &[u8], point: &Point) {
         match (point, self.histogram) {
-            (Point::Number { value, exemplar }, false) => self.number(labels, "", *value, exemplar.as_ref()),
-            (Point::Histogram { buckets, count, sum, overflow_exemplar }, true) => {
-                self.buckets(labels, buckets, *count, overflow_exemplar.as_ref());
-                if self.shows_sum(buckets, *sum) {
+            (Point::Number { value, exemplar }, false) => self.number(labels, "", *value, exemplar.as_deref()),
+            (Point::Histogram(buckets), true) => {
+                let Buckets { list, count, sum, overflow_exemplar } = &**buckets;
+                self.buckets(labels, list, *count, overflow_exemplar.as_ref());
+                if self.shows_sum(list, *sum) {
                     self.number(labels, "_sum", *sum, None);
                     self.count(labels, *count);
                 }

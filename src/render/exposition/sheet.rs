@@ -1,17 +1,18 @@
-use std::{collections::BTreeSet, mem, ops::Range, sync::Arc};
+use std::{collections::BTreeSet, hint::black_box, sync::Arc};
 
-use super::{
-    Format, Head, append,
-    block::Block,
-    names_taken,
-    sample::{SampleWriter, Scratch, write_labels},
-};
+use super::{Format, Head, block::Block, names_taken, sample::Scratch};
 use crate::{
-    render::escape,
     subject::{Subject, Subjects},
-    view::{Family, MetricType, Point, ROOM, Sample, Samples, Shelf, Spot},
+    view::{Family, Sample, Shelf, Spot},
 };
 
+use board::Board;
+use line::LineOf;
+
+/// The subjects of a board that changed.
+mod board;
+/// The lines of one family.
+mod line;
 #[cfg(test)]
 mod tests;
 
@@ -45,15 +46,35 @@ struct Part {
     pages: Vec<Text>,
 }
 
+impl Part {
+    /// Looks at the lines that are about to be patched, those of all families at once: memory is asked for all of them
+    /// before the first is waited for.
+    fn glance(&self, kind: usize, spot: Spot, mask: u64) -> u8 {
+        let blocks = self.pages.iter().skip(kind).step_by(KINDS.len()).filter_map(|page| page.boards.get(spot.board));
+        blocks.fold(0, |seen, block| seen ^ block.glance(mask))
+    }
+}
+
 /// One family of one kind of subject.
 struct Text {
-    name: String,
-    family: &'static Family,
+    line: LineOf,
     head: Arc<Vec<u8>>,
-    exemplars: bool,
     boards: Vec<Block>,
     /// The fleet's own samples, which have no label of a subject; beside those of the agents.
     fleet: Block,
+}
+
+impl Text {
+    /// How its lines are written, and where those of a board stand.
+    fn of(&mut self, spot: Spot) -> (&LineOf, &mut Block) {
+        if spot.kind == FLEET {
+            return (&self.line, &mut self.fleet);
+        }
+        if self.boards.len() <= spot.board {
+            self.boards.resize_with(spot.board + 1, Block::default);
+        }
+        (&self.line, &mut self.boards[spot.board])
+    }
 }
 
 /// The kinds of subjects that have a family of their own.
@@ -121,39 +142,15 @@ impl Sheet {
             hidden.range((subject, 0)..=(subject, usize::MAX)).next().is_some()
         });
         let kind = if spot.kind == FLEET { 0 } else { spot.kind };
-        for family in 0..part.families.len() {
-            let page = &mut part.pages[family * KINDS.len() + kind];
-            let Text { name, family: about, exemplars, boards, fleet, .. } = page;
-            let block = if spot.kind == FLEET {
-                fleet
-            } else {
-                if boards.len() <= spot.board {
-                    boards.resize_with(spot.board + 1, Block::default);
-                }
-                &mut boards[spot.board]
-            };
-            // What only the page of agents is amended for.
-            let amend = amend.filter(|_| kind == 0);
-            block.update(mask, lines, |place, out| {
-                for sample in board.samples(place, family) {
-                    let mut labels = mem::take(&mut scratch.labels);
-                    labels.clear();
-                    labels.extend_from_slice(board.label(place));
-                    write_labels(&mut labels, about.labels.iter().copied().zip(&sample.labels));
-                    let mut writer = SampleWriter {
-                        out,
-                        format: *format,
-                        name,
-                        histogram: about.kind == MetricType::Histogram,
-                        monotone_sum: about.monotone_sum,
-                        exemplars: *exemplars,
-                        scratch,
-                    };
-                    match amend.and_then(|amend| amend(name, sample)) {
-                        Some(value) => writer.point(&labels, &Point::Number { value, exemplar: None }),
-                        None => writer.point(&labels, &sample.point),
-                    }
-                    scratch.labels = labels;
+        // What only the page of agents is amended for.
+        let amend = amend.filter(|_| kind == 0);
+        // Not to be left out as useless: that it is looked at is all that is wanted.
+        black_box(part.glance(kind, spot, mask));
+        for (family, page) in part.pages.iter_mut().skip(kind).step_by(KINDS.len()).enumerate() {
+            let (line, block) = page.of(spot);
+            block.update(mask, lines, |turn, out| {
+                for sample in board.samples(turn, family) {
+                    line.write(sample, board.series(turn), amend, *format, scratch, out);
                 }
             });
         }
@@ -169,7 +166,7 @@ impl Sheet {
         let mut pieces = Vec::new();
         let pages =
             self.parts.iter().enumerate().flat_map(|(part, all)| all.pages.iter().map(move |page| (part, page)));
-        for (_, page) in pages.filter(|(part, page)| wanted(*part, &page.name)) {
+        for (_, page) in pages.filter(|(part, page)| wanted(*part, &page.line.name)) {
             let blocks = page.boards.iter().chain([&page.fleet]).map(Block::text).filter(|text| !text.is_empty());
             let first = pieces.len();
             pieces.extend(std::iter::once(&page.head).chain(blocks).cloned());
@@ -181,7 +178,8 @@ impl Sheet {
     }
 }
 
-fn places(mut mask: u64) -> impl Iterator<Item = usize> {
+/// The places on a board that have a bit in a mask.
+pub(super) fn places(mut mask: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
         mask &= mask - 1;
@@ -201,7 +199,8 @@ fn parts(format: Format, shown: &[Shown]) -> Vec<Part> {
         let head = Head::new(format, &name, family.kind, &taken);
         let (mut text, exemplars) = (Vec::new(), head.exemplars);
         head.write(&mut text, format, family.help);
-        Text { name, family, head: Arc::new(text), exemplars, boards: Vec::new(), fleet: Block::default() }
+        let line = LineOf { name, family, exemplars };
+        Text { line, head: Arc::new(text), boards: Vec::new(), fleet: Block::default() }
     };
     let part = |(now, names): (&Shown, Vec<_>)| Part {
         families: now.families,
@@ -209,66 +208,4 @@ fn parts(format: Format, shown: &[Shown]) -> Vec<Part> {
         pages: names.into_iter().map(text).collect(),
     };
     shown.iter().zip(names).map(part).collect()
-}
-
-/// The subjects of a board that are to be written: their labels, and where the samples of each family begin.
-struct Board<'a> {
-    families: usize,
-    samples: Vec<&'a [Sample]>,
-    ranges: Vec<Range<u32>>,
-    labels: Vec<u8>,
-    ends: [u32; ROOM],
-}
-
-impl<'a> Board<'a> {
-    fn new(shown: &Shown<'a>, spot: Spot, mask: u64, hidden: impl Fn(Subject) -> bool) -> Board<'a> {
-        let families = shown.families.len();
-        let mut board = Board {
-            families,
-            samples: vec![&[]; ROOM],
-            ranges: vec![0..0; ROOM * families],
-            labels: Vec::new(),
-            ends: [0; ROOM],
-        };
-        for place in 0..ROOM {
-            let subject = spot.subject(place);
-            let samples = shown.samples.at(spot, place).filter(|_| mask & (1 << place) != 0 && !hidden(subject));
-            if let Some(samples) = samples {
-                board.take(place, samples);
-                if spot.kind != FLEET {
-                    append(&mut board.labels, &[KINDS[spot.kind], "=\""]);
-                    escape::label_value(&mut board.labels, shown.subjects.name(subject));
-                    board.labels.push(b'"');
-                }
-            }
-            board.ends[place] = board.labels.len() as u32;
-        }
-        board
-    }
-
-    fn take(&mut self, place: usize, samples: &'a Samples) {
-        self.samples[place] = &samples.list;
-        let mut at = 0;
-        for same in samples.list.chunk_by(|one, next| one.family == next.family) {
-            let end = at + same.len() as u32;
-            if let Some(range) =
-                same.first().and_then(|sample| self.ranges.get_mut(place * self.families + sample.family))
-            {
-                *range = at..end;
-            }
-            at = end;
-        }
-    }
-
-    /// What a subject has in a family.
-    fn samples(&self, place: usize, family: usize) -> &'a [Sample] {
-        let Range { start, end } = self.ranges[place * self.families + family];
-        &self.samples[place][start as usize..end as usize]
-    }
-
-    /// The label of a subject, escaped.
-    fn label(&self, place: usize) -> &[u8] {
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
-        &self.labels[start..self.ends[place] as usize]
-    }
 }

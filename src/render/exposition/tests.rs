@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::view::{Bucket, Exemplar, Point, Series};
+use crate::view::{Bucket, Buckets, Exemplar, Point, Series};
 
 type Labels<'a> = &'a [(&'static str, &'a str)];
 
@@ -17,11 +17,11 @@ fn series(labels: Labels, point: Point) -> Series {
 }
 
 fn number(labels: Labels, value: f64) -> Series {
-    series(labels, Point::Number { value, exemplar: None })
+    series(labels, Point::number(value))
 }
 
 fn pointed(labels: Labels, value: f64, exemplar: Exemplar) -> Series {
-    series(labels, Point::Number { value, exemplar: Some(exemplar) })
+    series(labels, Point::with_exemplar(value, Some(exemplar)))
 }
 
 fn exemplar(run_id: &str) -> Exemplar {
@@ -30,7 +30,8 @@ fn exemplar(run_id: &str) -> Exemplar {
 
 fn histogram(bounds: &[(f64, u64)], count: u64, sum: f64) -> Point {
     let bucket = |&(le, count): &(f64, u64)| Bucket { le, count, exemplar: None };
-    Point::Histogram { buckets: bounds.iter().map(bucket).collect(), count, sum, overflow_exemplar: None }
+    let list = bounds.iter().map(bucket).collect();
+    Point::histogram(Buckets { list, count, sum, overflow_exemplar: None })
 }
 
 fn text(format: Format, pages: &[FamilyPage]) -> String {
@@ -191,12 +192,12 @@ fn exemplars_stand_on_counters_and_buckets_of_openmetrics() {
     check_samples(family("agent_runs", MetricType::Gauge, runs()), &["agent_runs{agent=\"a\"} 3"]);
     check_samples(family("agent_runs_total", MetricType::Unknown, runs()), &["agent_runs_total{agent=\"a\"} 3"]);
 
-    let buckets = vec![
+    let list = vec![
         Bucket { le: 1.0, count: 1, exemplar: Some(Exemplar { timestamp: None, ..exemplar("a\\b\n") }) },
         Bucket { le: 2.0, count: 1, exemplar: None },
     ];
     let overflow = Exemplar { value: 7.25, timestamp: Some(f64::NAN), ..exemplar("🦀") };
-    let point = Point::Histogram { buckets, count: 2, sum: 8.25, overflow_exemplar: Some(overflow) };
+    let point = Point::histogram(Buckets { list, count: 2, sum: 8.25, overflow_exemplar: Some(overflow) });
     let page = family("h", MetricType::Histogram, vec![series(&[], point)]);
     assert!(!text(Format::Text004, std::slice::from_ref(&page)).contains("run_id"));
     check_samples(

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Amend, Format, Sheet, Shown, render};
 use crate::{
     subject::{Subject, Subjects},
-    view::{Bucket, Exemplar, Family, FamilyPage, MetricType, Point, Sample, Samples, Series, Shelf},
+    view::{Bucket, Buckets, Exemplar, Family, FamilyPage, MetricType, Point, Sample, Samples, Series, Shelf},
 };
 
 const FAMILIES: [&[Family]; 2] = [
@@ -54,8 +54,7 @@ fn fresh(format: Format, shelves: &[Shelf; 2], amend: Option<Amend>) -> Vec<u8> 
                         let own = (subject != Subject::Fleet).then(|| (kind, names.shared(subject)));
                         let more = family.labels.iter().copied().zip(sample.labels.iter().cloned());
                         let amended = amend.filter(|_| kind == "agent").and_then(|amend| amend(&name, sample));
-                        let point =
-                            amended.map_or(sample.point.clone(), |value| Point::Number { value, exemplar: None });
+                        let point = amended.map_or(sample.point.clone(), Point::number);
                         series.push(Series { labels: own.into_iter().chain(more).collect(), point });
                     }
                 }
@@ -72,11 +71,11 @@ fn fresh(format: Format, shelves: &[Shelf; 2], amend: Option<Amend>) -> Vec<u8> 
 fn point(kind: MetricType, value: f64) -> Point {
     let exemplar = (value > 3.0).then(|| Exemplar { run_id: "r".into(), value, timestamp: Some(value * 7.0) });
     if kind != MetricType::Histogram {
-        return Point::Number { value, exemplar };
+        return Point::with_exemplar(value, exemplar);
     }
     let count = value.abs() as u64;
-    let buckets = [-1.0, 10.0].map(|le| Bucket { le, count: count / 2, exemplar: exemplar.clone() }).to_vec();
-    Point::Histogram { buckets, count, sum: value, overflow_exemplar: exemplar }
+    let list = [-1.0, 10.0].map(|le| Bucket { le, count: count / 2, exemplar: exemplar.clone() }).to_vec();
+    Point::histogram(Buckets { list, count, sum: value, overflow_exemplar: exemplar })
 }
 
 /// Samples with some families missing, some twice, and values whose spelling is of any length.
