@@ -1,12 +1,9 @@
-use std::{
-    io::{self, Read},
-    sync::Arc,
-};
+use std::io::{self, Read};
 
 use super::read::{ExtentBytes, ExtentSource};
 use crate::{
     files::Files,
-    streams::{LineReader, source},
+    streams::{LineReader, lines, source},
 };
 
 /// What an extent holds.
@@ -21,12 +18,16 @@ pub struct Measure {
 /// # Errors
 /// It cannot be read. `UnexpectedEof`: not all of it is there.
 pub fn measure(files: &Files, extent: &ExtentSource) -> io::Result<Measure> {
-    let bytes: source::Bytes = match &extent.bytes {
-        ExtentBytes::Memory(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
+    let sealed = extent.to - extent.from;
+    let bytes = match &extent.bytes {
+        ExtentBytes::Memory(bytes) => {
+            let bytes = bytes.get(..sealed as usize).ok_or_else(|| short(extent, bytes.len() as u64))?;
+            return Ok(Measure { digest: blake3::hash(bytes), lines: lines::count(bytes) });
+        }
         ExtentBytes::File(path, compression) => source::open(files, path, *compression, extent.from)?,
     };
     // The limit matters to what is held in memory only, not to the count.
-    let mut reader = LineReader::new(bytes.take(extent.to - extent.from), extent.from, 1 << 20);
+    let mut reader = LineReader::new(bytes.take(sealed), extent.from, 1 << 20);
     let mut lines = 0;
     while reader.advance()? {
         lines += 1;
