@@ -129,8 +129,10 @@ impl OpenMetrics {
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         let stamp = stamp(at);
-        for piece in self.sheet.pieces() {
-            for line in piece.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        for section in self.sheet.sections() {
+            for line in
+                section.texts().flat_map(|text| text.split(|byte| *byte == b'\n')).filter(|line| !line.is_empty())
+            {
                 if line[0] == b'#' {
                     open.head(line);
                 } else {

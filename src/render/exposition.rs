@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, mem};
 use super::{escape, negotiate};
 use crate::view::{FamilyPage, MetricType};
 
+pub use section::Section;
 pub use sheet::{Amend, KINDS, Sheet, Shown};
 
 use sample::{SampleWriter, Scratch, write_labels};
@@ -14,6 +15,8 @@ use sample::{SampleWriter, Scratch, write_labels};
 mod block;
 /// The lines of a family's samples.
 mod sample;
+/// A family on a page.
+mod section;
 /// The page of the fleet, kept from scrape to scrape.
 mod sheet;
 #[cfg(test)]

@@ -34,6 +34,6 @@ pub mod state;
 pub mod table;
 
 pub use escape::label_value;
-pub use exposition::{Format, Sheet, render};
+pub use exposition::{Format, Section, Sheet, render};
 pub use gzip::{accepts_gzip, gzip};
 pub use table::Table;

@@ -11,7 +11,7 @@ use crate::{
     fold::lines::{Oddity, Outcome},
     live::{IntakeLook, Live, Look, Status},
     render::{
-        Format, Sheet,
+        Format, Section, Sheet,
         exposition::{Amend, Shown},
         render,
     },
@@ -44,7 +44,7 @@ impl Kept {
     }
 }
 
-/// A page in pieces: the fleet's families, then the recorder's own. What was appended before the call is in it.
+/// A page in sections: the fleet's families, then the recorder's own. What was appended before the call is in it.
 pub fn page(
     live: &Live,
     now: Nanos,
@@ -53,16 +53,16 @@ pub fn page(
     room: &Room,
     disks: &[(&'static str, Space)],
     (kept, format, wanted): (&Kept, Format, &Wanted),
-) -> Vec<Arc<Vec<u8>>> {
+) -> Vec<Arc<Section>> {
     let intake = live.look_at_intake();
     let looks = live.look_at(|name| wanted.needs(name));
     let amend = (!live.status().not_ready(now).is_empty()).then_some(hold as Amend);
-    let mut pieces = {
+    let mut sections = {
         let mut sheet = kept.of(format).lock().unwrap_or_else(PoisonError::into_inner);
         let sheet = sheet.get_or_insert_with(|| Sheet::new(format));
         let shown: Vec<_> = looks.iter().map(|look| shown(look)).collect();
         sheet.update(&shown, amend);
-        sheet.pieces_of(|part, family| wanted.has(looks[part].name) && wanted.shows(family))
+        sheet.sections_of(|part, family| wanted.has(looks[part].name) && wanted.shows(family))
     };
     let mut pages = Vec::new();
     if wanted.recorder() {
@@ -75,8 +75,8 @@ pub fn page(
     // The end of the page is written with the last families, were there any or not.
     let mut last = Vec::new();
     render(format, &pages, &mut last);
-    pieces.push(Arc::new(last));
-    pieces
+    sections.push(Arc::new(Section::new(last)));
+    sections
 }
 
 fn shown(look: &Look) -> Shown<'_> {

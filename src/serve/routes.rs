@@ -34,7 +34,7 @@ use crate::{
     fold::Registration,
     layout::Layout,
     live::{Live, Now, Of},
-    render::{self, Format, everybody::Everybody},
+    render::{self, Format, Section, everybody::Everybody},
     stats::Histogram,
     store::decisions::Source,
 };
@@ -286,12 +286,12 @@ async fn metrics(State(app): State<App>, query: Query<Vec<(String, String)>>, he
     let agent = headers.get(header::USER_AGENT).map_or("nobody", |value| value.to_str().unwrap_or("?"));
     let by = agent.chars().take(AGENT_CHARS).collect();
     *app.scraped.lock().unwrap_or_else(PoisonError::into_inner) = Some((app.clock.now(), by));
-    let Ok(pieces) = tokio::task::spawn_blocking(move || page(&app, format, gzip, &wanted)).await else {
+    let Ok(sections) = tokio::task::spawn_blocking(move || page(&app, format, gzip, &wanted)).await else {
         return (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n").into_response();
     };
-    let length = pieces.iter().map(|piece| piece.len()).sum::<usize>();
-    let pieces = pieces.into_iter().map(|piece| Ok::<_, Infallible>(Bytes::from_owner(Piece(piece))));
-    let mut response = Response::new(Body::from_stream(stream::iter(pieces)));
+    let length = sections.iter().map(|section| section.len()).sum::<usize>();
+    let parts = sections.into_iter().flat_map(parts).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(stream::iter(parts)));
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -302,26 +302,36 @@ async fn metrics(State(app): State<App>, query: Query<Vec<(String, String)>>, he
     response
 }
 
-fn page(app: &App, format: Format, gzip: bool, wanted: &Wanted) -> Vec<Arc<Vec<u8>>> {
+fn page(app: &App, format: Format, gzip: bool, wanted: &Wanted) -> Vec<Arc<Section>> {
     let watch = Stopwatch::start();
     let scrapes = app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let now = app.clock.now();
     let disks = if wanted.recorder() { process::disks(&app.layout) } else { Vec::new() };
-    let mut pieces =
+    let mut sections =
         metrics::page(&app.live, now, scrapes, &app.refused, &app.room, &disks, (&app.kept, format, wanted));
     if gzip {
-        pieces = vec![Arc::new(render::gzip(pieces.iter().map(|piece| piece.as_slice())))];
+        let page = render::gzip(sections.iter().flat_map(|section| section.texts()));
+        sections = vec![Arc::new(Section::new(page))];
     }
     app.scrapes.lock().unwrap_or_else(PoisonError::into_inner).observe(watch.elapsed().as_secs_f64());
-    pieces
+    sections
 }
 
-/// A piece of a page, sent without being copied.
-struct Piece(Arc<Vec<u8>>);
+/// A section in parts, sent without being copied.
+fn parts(section: Arc<Section>) -> impl Iterator<Item = Bytes> {
+    let count = section.parts();
+    let part = move |nth| Bytes::from_owner(Part { section: section.clone(), nth });
+    (0..count).map(part).filter(|part| !part.is_empty())
+}
 
-impl AsRef<[u8]> for Piece {
+struct Part {
+    section: Arc<Section>,
+    nth: usize,
+}
+
+impl AsRef<[u8]> for Part {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.section.part(self.nth)
     }
 }
 

@@ -3,8 +3,9 @@ use std::{array, sync::Arc};
 use super::Samples;
 use crate::subject::Subject;
 
-/// Places on a board, and bits of the mask that says which of them differ.
-pub const ROOM: usize = 64;
+/// Places on a board, at most 64, as the mask that says which of them differ has a bit for each; so few that lines of one
+/// subject move few of others when they are replaced.
+pub const ROOM: usize = 32;
 
 /// The kinds of subjects that have samples.
 pub const KINDS: usize = 3;

@@ -32,7 +32,7 @@ def main():
             against = ratio(median(encoded[name, every]), median(encoded[OURS, every]))
             cells.append("" if name == OURS else against)
         rows.append(cells)
-    print(f"{given.agents:,} agents, 30 series each; {given.repeats} repeats in turns, all values checked to be the same; {measure.machine()}.\n")
+    print(f"{given.agents:,} agents, 30 series each; {given.repeats} repeats in turns, each of one scrape after all and ten after 1 % changed; all values checked to be the same; {measure.machine()}.\n")
     head = ["encoder", "all changed: encode ms [min-max]", "set ms", "of runtape's", "1 % changed: encode ms [min-max]", "set ms", "of runtape's"]
     print(measure.table(head, rows))
     share = ratio(median(encoded[OURS, 1]), median(encoded[OURS, 100]))

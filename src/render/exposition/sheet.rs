@@ -1,6 +1,12 @@
 use std::{collections::BTreeSet, hint::black_box, sync::Arc};
 
-use super::{Format, Head, block::Block, names_taken, sample::Scratch};
+use super::{
+    Format, Head,
+    block::Ends,
+    names_taken,
+    sample::Scratch,
+    section::{Section, Where},
+};
 use crate::{
     subject::{Subject, Subjects},
     view::{Family, Sample, Shelf, Spot},
@@ -50,30 +56,45 @@ impl Part {
     /// Looks at the lines that are about to be patched, those of all families at once: memory is asked for all of them
     /// before the first is waited for.
     fn glance(&self, kind: usize, spot: Spot, mask: u64) -> u8 {
-        let blocks = self.pages.iter().skip(kind).step_by(KINDS.len()).filter_map(|page| page.boards.get(spot.board));
-        blocks.fold(0, |seen, block| seen ^ block.glance(mask))
+        let pages = self.pages.iter().skip(kind).step_by(KINDS.len());
+        pages.filter_map(|page| page.glance(spot.board, mask)).fold(0, |seen, byte| seen ^ byte)
     }
 }
 
 /// One family of one kind of subject.
 struct Text {
     line: LineOf,
-    head: Arc<Vec<u8>>,
-    boards: Vec<Block>,
+    section: Arc<Section>,
+    boards: Vec<Ends>,
     /// The fleet's own samples, which have no label of a subject; beside those of the agents.
-    fleet: Block,
+    fleet: Ends,
 }
 
 impl Text {
-    /// How its lines are written, and where those of a board stand.
-    fn of(&mut self, spot: Spot) -> (&LineOf, &mut Block) {
-        if spot.kind == FLEET {
-            return (&self.line, &mut self.fleet);
-        }
-        if self.boards.len() <= spot.board {
-            self.boards.resize_with(spot.board + 1, Block::default);
-        }
-        (&self.line, &mut self.boards[spot.board])
+    fn glance(&self, board: usize, mask: u64) -> Option<u8> {
+        self.boards.get(board).map(|ends| self.section.byte(board, ends.first(mask)))
+    }
+
+    /// Replaces the lines of the subjects in `mask`; `write` appends those of one, by its turn among them.
+    fn update(
+        &mut self,
+        spot: Spot,
+        mask: u64,
+        scratch: &mut Vec<u8>,
+        mut write: impl FnMut(&LineOf, usize, &mut Vec<u8>),
+    ) {
+        let Text { line, section, boards, fleet } = self;
+        let (place, ends) = if spot.kind == FLEET {
+            (Where::Fleet, fleet)
+        } else {
+            if boards.len() <= spot.board {
+                boards.resize_with(spot.board + 1, Ends::default);
+            }
+            (Where::Board(spot.board), &mut boards[spot.board])
+        };
+        // What is being sent stays as it is.
+        let section = Arc::make_mut(section);
+        section.change(place, |text| ends.update(text, mask, scratch, |turn, out| write(line, turn, out)));
     }
 }
 
@@ -147,8 +168,7 @@ impl Sheet {
         // Not to be left out as useless: that it is looked at is all that is wanted.
         black_box(part.glance(kind, spot, mask));
         for (family, page) in part.pages.iter_mut().skip(kind).step_by(KINDS.len()).enumerate() {
-            let (line, block) = page.of(spot);
-            block.update(mask, lines, |turn, out| {
+            page.update(spot, mask, lines, |line, turn, out| {
                 for sample in board.samples(turn, family) {
                     line.write(sample, board.series(turn), amend, *format, scratch, out);
                 }
@@ -156,25 +176,17 @@ impl Sheet {
         }
     }
 
-    /// The page in pieces, to be sent in order. They stay as they are, whatever is updated later.
-    pub fn pieces(&self) -> Vec<Arc<Vec<u8>>> {
-        self.pieces_of(|_, _| true)
+    /// The page, to be sent in order. Its sections stay as they are, whatever is updated later.
+    pub fn sections(&self) -> Vec<Arc<Section>> {
+        self.sections_of(|_, _| true)
     }
 
     /// The same of those families that are `wanted`: by the number of their part, as they were shown, and their name.
-    pub fn pieces_of(&self, wanted: impl Fn(usize, &str) -> bool) -> Vec<Arc<Vec<u8>>> {
-        let mut pieces = Vec::new();
+    pub fn sections_of(&self, wanted: impl Fn(usize, &str) -> bool) -> Vec<Arc<Section>> {
         let pages =
             self.parts.iter().enumerate().flat_map(|(part, all)| all.pages.iter().map(move |page| (part, page)));
-        for (_, page) in pages.filter(|(part, page)| wanted(*part, &page.line.name)) {
-            let blocks = page.boards.iter().chain([&page.fleet]).map(Block::text).filter(|text| !text.is_empty());
-            let first = pieces.len();
-            pieces.extend(std::iter::once(&page.head).chain(blocks).cloned());
-            if pieces.len() == first + 1 {
-                pieces.truncate(first);
-            }
-        }
-        pieces
+        let shown = pages.filter(|(part, page)| page.section.has_lines() && wanted(*part, &page.line.name));
+        shown.map(|(_, page)| page.section.clone()).collect()
     }
 }
 
@@ -200,7 +212,7 @@ fn parts(format: Format, shown: &[Shown]) -> Vec<Part> {
         let (mut text, exemplars) = (Vec::new(), head.exemplars);
         head.write(&mut text, format, family.help);
         let line = LineOf { name, family, exemplars };
-        Text { line, head: Arc::new(text), boards: Vec::new(), fleet: Block::default() }
+        Text { line, section: Arc::new(Section::new(text)), boards: Vec::new(), fleet: Ends::default() }
     };
     let part = |(now, names): (&Shown, Vec<_>)| Part {
         families: now.families,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::{Amend, Format, Sheet, Shown, render};
+use super::super::{Amend, Format, Section, Sheet, Shown, render};
 use crate::{
     subject::{Subject, Subjects},
     view::{Bucket, Buckets, Exemplar, Family, FamilyPage, MetricType, Point, Sample, Samples, Series, Shelf},
@@ -149,21 +149,22 @@ proptest! {
                 if format == Format::OpenMetrics100 {
                     expect.truncate(expect.len() - "# EOF\n".len());
                 }
-                let pieces = sheet.pieces();
-                let page = whole(&pieces);
+                let sections = sheet.sections();
+                let page = whole(&sections);
+                prop_assert_eq!(page.len(), sections.iter().map(|section| section.len()).sum::<usize>());
                 prop_assert_eq!(String::from_utf8_lossy(&page), String::from_utf8_lossy(&expect));
                 if sending {
-                    sent.push((pieces, expect));
+                    sent.push((sections, expect));
                 }
             }
         }
         // What is being sent is not touched by what came later.
-        for (pieces, expect) in sent {
-            prop_assert!(whole(&pieces) == expect);
+        for (sections, expect) in sent {
+            prop_assert!(whole(&sections) == expect);
         }
     }
 }
 
-fn whole(pieces: &[Arc<Vec<u8>>]) -> Vec<u8> {
-    pieces.iter().flat_map(|piece| piece.iter().copied()).collect()
+fn whole(sections: &[Arc<Section>]) -> Vec<u8> {
+    sections.iter().flat_map(|section| section.texts()).flatten().copied().collect()
 }
