@@ -1,7 +1,7 @@
 //! Floor 1: what leaves the fold to be looked at: samples for an exposition, rows for tables and JSON. Plain data; how it
 //! is written is the business of `render`.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -69,11 +69,11 @@ pub struct Bucket {
     pub exemplar: Option<Exemplar>,
 }
 
-/// The value of a sample. Most are plain numbers, of which a page has hundreds of thousands: the rest stands apart.
+/// The value of a sample.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Point {
-    Number { value: f64, exemplar: Option<Box<Exemplar>> },
-    Histogram(Box<Buckets>),
+    Number { value: f64, exemplar: Option<Exemplar> },
+    Histogram(Buckets),
 }
 
 impl Point {
@@ -81,12 +81,11 @@ impl Point {
         Point::Number { value, exemplar: None }
     }
 
-    pub fn with_exemplar(value: f64, exemplar: Option<Exemplar>) -> Point {
-        Point::Number { value, exemplar: exemplar.map(Box::new) }
-    }
-
-    pub fn histogram(buckets: Buckets) -> Point {
-        Point::Histogram(Box::new(buckets))
+    pub fn value(&self) -> Option<f64> {
+        match *self {
+            Point::Number { value, .. } => Some(value),
+            Point::Histogram(_) => None,
+        }
     }
 }
 
@@ -105,8 +104,67 @@ pub struct Buckets {
 pub struct Sample {
     /// Index into the consumer's `FAMILIES`.
     pub family: usize,
-    pub labels: Box<[Arc<str>]>,
-    pub point: Point,
+    held: Held,
+}
+
+/// Most are plain numbers, of which a page has hundreds of thousands: they stand in place, the rest apart.
+#[derive(Clone, Debug, PartialEq)]
+enum Held {
+    Plain(f64),
+    Rest(Box<(Vec<Arc<str>>, Point)>),
+}
+
+impl Sample {
+    pub fn new(family: usize, labels: Vec<Arc<str>>, point: Point) -> Sample {
+        let held = match point {
+            Point::Number { value, exemplar: None } if labels.is_empty() => Held::Plain(value),
+            point => Held::Rest(Box::new((labels, point))),
+        };
+        Sample { family, held }
+    }
+
+    /// The number, of one that has neither labels nor an exemplar.
+    #[inline]
+    pub fn plain(&self) -> Option<f64> {
+        match self.held {
+            Held::Plain(value) => Some(value),
+            Held::Rest(_) => None,
+        }
+    }
+
+    /// The number, of one that is no histogram.
+    pub fn number(&self) -> Option<f64> {
+        self.point().value()
+    }
+
+    /// The values of the labels of the family.
+    pub fn labels(&self) -> &[Arc<str>] {
+        match &self.held {
+            Held::Plain(_) => &[],
+            Held::Rest(rest) => &rest.0,
+        }
+    }
+
+    pub fn point(&self) -> Cow<'_, Point> {
+        match &self.held {
+            Held::Plain(value) => Cow::Owned(Point::number(*value)),
+            Held::Rest(rest) => Cow::Borrowed(&rest.1),
+        }
+    }
+
+    /// The same without exemplars.
+    pub fn without_exemplars(self) -> Sample {
+        let Held::Rest(rest) = self.held else { return self };
+        let (labels, mut point) = *rest;
+        match &mut point {
+            Point::Number { exemplar, .. } => *exemplar = None,
+            Point::Histogram(buckets) => {
+                buckets.overflow_exemplar = None;
+                buckets.list.iter_mut().for_each(|bucket| bucket.exemplar = None);
+            }
+        }
+        Sample::new(self.family, labels, point)
+    }
 }
 
 /// The samples of one subject, in the order of the families.
@@ -120,7 +178,7 @@ pub struct Samples {
 impl Samples {
     /// A number without label or exemplar.
     pub fn number(&mut self, family: usize, value: f64) {
-        self.point(family, Point::number(value));
+        self.list.push(Sample { family, held: Held::Plain(value) });
     }
 
     /// A number, when there is one: an absent statistic is an absent series.
@@ -133,11 +191,11 @@ impl Samples {
     /// A number under values of the family's labels.
     pub fn labelled(&mut self, family: usize, labels: &[&str], value: f64, exemplar: Option<Exemplar>) {
         let labels = labels.iter().map(|label| Arc::from(*label)).collect();
-        self.list.push(Sample { family, labels, point: Point::with_exemplar(value, exemplar) });
+        self.list.push(Sample::new(family, labels, Point::Number { value, exemplar }));
     }
 
     pub fn point(&mut self, family: usize, point: Point) {
-        self.list.push(Sample { family, labels: Box::default(), point });
+        self.list.push(Sample::new(family, Vec::new(), point));
     }
 }
 

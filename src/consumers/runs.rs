@@ -193,7 +193,7 @@ impl Totals {
     }
 
     fn samples(&self, out: &mut Samples) {
-        out.point(RUNS, Point::with_exemplar(self.runs as f64, self.last_run.exemplar()));
+        out.point(RUNS, Point::Number { value: self.runs as f64, exemplar: self.last_run.exemplar() });
         if self.errors.is_empty() {
             out.labelled(ERRORS, &["unspecified"], 0.0, None);
         }
@@ -243,6 +243,6 @@ impl<B: Bounds> Observed<B> {
         let mut list: Vec<Bucket> = histogram.cumulative().zip(&self.marks).map(bucket).collect();
         let overflow_exemplar = list.pop().and_then(|last| last.exemplar);
         let (count, sum) = (histogram.count(), histogram.sum().to_f64());
-        out.point(family, Point::histogram(Buckets { list, count, sum, overflow_exemplar }));
+        out.point(family, Point::Histogram(Buckets { list, count, sum, overflow_exemplar }));
     }
 }

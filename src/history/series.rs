@@ -6,7 +6,7 @@ use crate::{
     fold::{Batch, Engine},
     render::exposition::Shown,
     subject::{Subject, Subjects},
-    view::{Family, MetricType, Point, Sample, Samples, Shelf},
+    view::{Family, MetricType, Sample, Samples, Shelf},
 };
 
 /// How long nothing may happen before the series end: then nobody recorded, and they begin again with the next line.
@@ -82,7 +82,8 @@ impl Sampler {
             for subject in slot.take_touched().into_iter().chain(of_fleet.then_some(Subject::Fleet)) {
                 let mut samples = Samples::default();
                 slot.samples(subject, &mut samples);
-                samples.list.iter_mut().for_each(without_exemplars);
+                // Pointers into lines that are long gone: series of the past have none.
+                samples.list = samples.list.into_iter().map(Sample::without_exemplars).collect();
                 shelf.put(subject, samples);
             }
         }
@@ -99,17 +100,6 @@ impl Sampler {
         let all: Vec<_> = self.shelves.iter().map(|shelf| shelf.get(Subject::Agent(agent))).collect();
         let hidden = all.iter().flatten().any(|samples| samples.hidden);
         (!hidden && all.iter().any(Option::is_some)).then_some(all)
-    }
-}
-
-/// A pointer into lines that are long gone: series of the past have none.
-fn without_exemplars(sample: &mut Sample) {
-    match &mut sample.point {
-        Point::Number { exemplar, .. } => *exemplar = None,
-        Point::Histogram(buckets) => {
-            buckets.overflow_exemplar = None;
-            buckets.list.iter_mut().for_each(|bucket| bucket.exemplar = None);
-        }
     }
 }
 
@@ -169,15 +159,12 @@ fn name(subjects: &Subjects, agent: u32) -> &str {
 
 /// The label of the series that is 1, of those that say a state by a 1.
 fn state<'a>(mut samples: impl Iterator<Item = &'a Sample>) -> Value<'a> {
-    let holds = |sample: &&Sample| matches!(sample.point, Point::Number { value: 1.0, .. });
-    samples.find(holds).and_then(|sample| sample.labels.first()).map_or(Value::Null, |label| Value::Text(label))
+    let holds = |sample: &&Sample| sample.number() == Some(1.0);
+    samples.find(holds).and_then(|sample| sample.labels().first()).map_or(Value::Null, |label| Value::Text(label))
 }
 
 /// The number of a family, over all values of its labels.
 fn sum<'a>(samples: impl Iterator<Item = &'a Sample>) -> Value<'static> {
-    let numbers = samples.filter_map(|sample| match sample.point {
-        Point::Number { value, .. } => Some(value),
-        Point::Histogram(_) => None,
-    });
+    let numbers = samples.filter_map(Sample::number);
     numbers.reduce(|sum, number| sum + number).map_or(Value::Null, Value::Float)
 }

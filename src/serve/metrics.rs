@@ -86,7 +86,7 @@ fn shown(look: &Look) -> Shown<'_> {
 /// A verdict that cannot be relied on permits nothing.
 fn hold(page: &str, sample: &Sample) -> Option<f64> {
     match page {
-        "agent_verdict" => Some(f64::from(u8::from(sample.labels.iter().any(|verdict| **verdict == *"hold")))),
+        "agent_verdict" => Some(f64::from(u8::from(sample.labels().iter().any(|verdict| **verdict == *"hold")))),
         "agent_size_multiplier" => Some(0.0),
         _ => None,
     }
@@ -296,5 +296,5 @@ fn histogram<B: Bounds>(histogram: &Histogram<B>) -> Point {
     let mut list: Vec<Bucket> = histogram.cumulative().map(bucket).collect();
     list.pop();
     let (count, sum) = (histogram.count(), histogram.sum().to_f64());
-    Point::histogram(Buckets { list, count, sum, overflow_exemplar: None })
+    Point::Histogram(Buckets { list, count, sum, overflow_exemplar: None })
 }

@@ -29,9 +29,9 @@ impl SampleWriter<'_> {
     /// The lines of a sample with these labels, which are as [`write_labels`] spells them.
     pub(super) fn point(&mut self, labels: &[u8], point: &Point) {
         match (point, self.histogram) {
-            (Point::Number { value, exemplar }, false) => self.number(labels, "", *value, exemplar.as_deref()),
+            (Point::Number { value, exemplar }, false) => self.number(labels, "", *value, exemplar.as_ref()),
             (Point::Histogram(buckets), true) => {
-                let Buckets { list, count, sum, overflow_exemplar } = &**buckets;
+                let Buckets { list, count, sum, overflow_exemplar } = buckets;
                 self.buckets(labels, list, *count, overflow_exemplar.as_ref());
                 if self.shows_sum(list, *sum) {
                     self.number(labels, "_sum", *sum, None);

@@ -21,7 +21,7 @@ fn number(labels: Labels, value: f64) -> Series {
 }
 
 fn pointed(labels: Labels, value: f64, exemplar: Exemplar) -> Series {
-    series(labels, Point::with_exemplar(value, Some(exemplar)))
+    series(labels, Point::Number { value, exemplar: Some(exemplar) })
 }
 
 fn exemplar(run_id: &str) -> Exemplar {
@@ -31,7 +31,7 @@ fn exemplar(run_id: &str) -> Exemplar {
 fn histogram(bounds: &[(f64, u64)], count: u64, sum: f64) -> Point {
     let bucket = |&(le, count): &(f64, u64)| Bucket { le, count, exemplar: None };
     let list = bounds.iter().map(bucket).collect();
-    Point::histogram(Buckets { list, count, sum, overflow_exemplar: None })
+    Point::Histogram(Buckets { list, count, sum, overflow_exemplar: None })
 }
 
 fn text(format: Format, pages: &[FamilyPage]) -> String {
@@ -197,7 +197,7 @@ fn exemplars_stand_on_counters_and_buckets_of_openmetrics() {
         Bucket { le: 2.0, count: 1, exemplar: None },
     ];
     let overflow = Exemplar { value: 7.25, timestamp: Some(f64::NAN), ..exemplar("🦀") };
-    let point = Point::histogram(Buckets { list, count: 2, sum: 8.25, overflow_exemplar: Some(overflow) });
+    let point = Point::Histogram(Buckets { list, count: 2, sum: 8.25, overflow_exemplar: Some(overflow) });
     let page = family("h", MetricType::Histogram, vec![series(&[], point)]);
     assert!(!text(Format::Text004, std::slice::from_ref(&page)).contains("run_id"));
     check_samples(

@@ -34,19 +34,17 @@ impl LineOf {
         out: &mut Vec<u8>,
     ) {
         let amended = amend.and_then(|amend| amend(&self.name, sample));
-        match (&sample.point, amended) {
+        match (sample.plain(), amended) {
             // What nearly all are.
-            (Point::Number { value, exemplar }, None)
-                if self.family.labels.is_empty() && (exemplar.is_none() || !self.exemplars) =>
-            {
+            (Some(value), None) if self.family.labels.is_empty() => {
                 out.reserve(self.name.len() + series.len() + ROOM);
                 out.extend_from_slice(self.name.as_bytes());
                 out.extend_from_slice(series);
-                write_f64(out, *value);
+                write_f64(out, value);
                 out.push(b'\n');
             }
             (_, Some(value)) => self.write_with_labels(sample, &Point::number(value), series, format, scratch, out),
-            (point, None) => self.write_with_labels(sample, point, series, format, scratch, out),
+            (_, None) => self.write_with_labels(sample, &sample.point(), series, format, scratch, out),
         }
     }
 
@@ -62,7 +60,7 @@ impl LineOf {
         let mut labels = mem::take(&mut scratch.labels);
         labels.clear();
         labels.extend_from_slice(series.strip_prefix(b"{").and_then(|rest| rest.strip_suffix(b"} ")).unwrap_or(b""));
-        write_labels(&mut labels, self.family.labels.iter().copied().zip(&sample.labels));
+        write_labels(&mut labels, self.family.labels.iter().copied().zip(sample.labels()));
         let mut writer = SampleWriter {
             out,
             format,

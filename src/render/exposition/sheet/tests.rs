@@ -52,9 +52,9 @@ fn fresh(format: Format, shelves: &[Shelf; 2], amend: Option<Amend>) -> Vec<u8> 
                     for sample in samples.iter().flat_map(|samples| &samples.list).filter(|sample| sample.family == nth)
                     {
                         let own = (subject != Subject::Fleet).then(|| (kind, names.shared(subject)));
-                        let more = family.labels.iter().copied().zip(sample.labels.iter().cloned());
+                        let more = family.labels.iter().copied().zip(sample.labels().iter().cloned());
                         let amended = amend.filter(|_| kind == "agent").and_then(|amend| amend(&name, sample));
-                        let point = amended.map_or(sample.point.clone(), Point::number);
+                        let point = amended.map_or_else(|| sample.point().into_owned(), Point::number);
                         series.push(Series { labels: own.into_iter().chain(more).collect(), point });
                     }
                 }
@@ -71,11 +71,11 @@ fn fresh(format: Format, shelves: &[Shelf; 2], amend: Option<Amend>) -> Vec<u8> 
 fn point(kind: MetricType, value: f64) -> Point {
     let exemplar = (value > 3.0).then(|| Exemplar { run_id: "r".into(), value, timestamp: Some(value * 7.0) });
     if kind != MetricType::Histogram {
-        return Point::with_exemplar(value, exemplar);
+        return Point::Number { value, exemplar };
     }
     let count = value.abs() as u64;
     let list = [-1.0, 10.0].map(|le| Bucket { le, count: count / 2, exemplar: exemplar.clone() }).to_vec();
-    Point::histogram(Buckets { list, count, sum: value, overflow_exemplar: exemplar })
+    Point::Histogram(Buckets { list, count, sum: value, overflow_exemplar: exemplar })
 }
 
 /// Samples with some families missing, some twice, and values whose spelling is of any length.
@@ -84,10 +84,9 @@ fn samples(families: &'static [Family]) -> impl Strategy<Value = Samples> {
     let list = prop::collection::vec((0..families.len(), value), 0..5);
     (list, prop::bool::weighted(0.05)).prop_map(move |(mut list, hidden)| {
         list.sort_by_key(|(family, _)| *family);
-        let sample = |(family, value): (usize, f64)| Sample {
-            family,
-            labels: families[family].labels.iter().map(|label| Arc::from(format!("{label}\"{value}"))).collect(),
-            point: point(families[family].kind, value),
+        let sample = |(family, value): (usize, f64)| {
+            let labels = families[family].labels.iter().map(|label| Arc::from(format!("{label}\"{value}")));
+            Sample::new(family, labels.collect(), point(families[family].kind, value))
         };
         Samples { list: list.into_iter().map(sample).collect(), hidden }
     })
@@ -122,7 +121,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn amend(page: &str, sample: &Sample) -> Option<f64> {
-    (page == "agent_verdict").then_some(if sample.labels.is_empty() { 0.0 } else { 1.0 })
+    (page == "agent_verdict").then_some(if sample.labels().is_empty() { 0.0 } else { 1.0 })
 }
 
 proptest! {
