@@ -17,7 +17,7 @@ PARTS = {
     "agents": ["scale/run.py", "agents"],
     "windows": ["scale/run.py", "windows"],
     "size": ["scale/run.py", "size", "--sizes", "0.1", "1", "10"],
-    "restart": ["scale/run.py", "restart"],
+    "restart": ["scale/run.py", "restart", "--restart-size", "10"],
     "files": ["scale/run.py", "files"],
 }
 
