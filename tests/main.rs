@@ -4,6 +4,8 @@
 mod alerting;
 /// The API over real sockets.
 mod api;
+/// Lines from standard input.
+mod append;
 /// The house as `src/lib.rs` describes it.
 mod architecture;
 /// Old logs as tables.

@@ -31,6 +31,9 @@ const SYNC_EVERY: usize = 1000;
 /// Packs on their way to be written: one that waits, beside those that are read and written.
 const PACKS: usize = 1;
 
+/// Bytes from which on a pack is full, however few its lines are.
+const PACK_BYTES: usize = 4 << 20;
+
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;
 
@@ -45,13 +48,16 @@ impl Append {
         // What comes next is read and judged while this is written and synced. It is the reader that has its own thread:
         // it may wait for a line for ever, and a failed write is told at once.
         let (packs, inbox) = sync_channel(PACKS);
-        let reader = thread::spawn(move || read(&packs));
+        let reader = thread::Builder::new().name("input".to_owned()).spawn(move || read(&packs));
+        let reader = reader.context("cannot start a thread to read standard input")?;
         for pack in inbox {
             target.write(&pack)?;
         }
         let refused = reader.join().unwrap_or_else(|why| panic::resume_unwind(why));
-        target.appender.sync()?;
-        let refused = refused.context("cannot read standard input")?;
+        let synced = target.appender.sync().with_context(|| target.cannot());
+        let refused = refused
+            .with_context(|| format!("cannot read standard input ({} lines before were appended)", target.lines))?;
+        synced?;
         eprintln!("appended {} lines to {}, refused {refused}", target.lines, target.appender.path().display());
         Ok(if refused == 0 { Found::Nothing } else { Found::Something })
     }
@@ -113,7 +119,7 @@ fn read(packs: &SyncSender<Pack>) -> io::Result<u64> {
         }
         pack.sync = unsynced + pack.ends.len() >= SYNC_EVERY;
         // What follows may be a long time in coming.
-        if pack.sync || input.buffer().is_empty() {
+        if pack.sync || pack.lines.len() >= PACK_BYTES || input.buffer().is_empty() {
             unsynced = if pack.sync { 0 } else { unsynced + pack.ends.len() };
             let next = pack.another();
             if packs.send(mem::replace(&mut pack, next)).is_err() {
@@ -123,8 +129,8 @@ fn read(packs: &SyncSender<Pack>) -> io::Result<u64> {
     }
 }
 
-/// The next line without its newline; one beyond the limit is cut to a byte more than allowed, which is enough to refuse
-/// it. False at the end of the input.
+/// The next line without its newline; one beyond the limit is cut a little behind it, which is enough to refuse it. False
+/// at the end of the input.
 fn next_line(input: &mut impl BufRead, limit: usize, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let read = input.by_ref().take(limit as u64 + 2).read_until(b'\n', line)?;

@@ -290,8 +290,8 @@ async fn metrics(State(app): State<App>, query: Query<Vec<(String, String)>>, he
         return (StatusCode::INTERNAL_SERVER_ERROR, "the page could not be rendered\n").into_response();
     };
     let length = sections.iter().map(|section| section.len()).sum::<usize>();
-    let parts = sections.into_iter().flat_map(parts).map(Ok::<_, Infallible>);
-    let mut response = Response::new(Body::from_stream(stream::iter(parts)));
+    let blocks = sections.into_iter().flat_map(blocks).map(Ok::<_, Infallible>);
+    let mut response = Response::new(Body::from_stream(stream::iter(blocks)));
     response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
@@ -317,21 +317,21 @@ fn page(app: &App, format: Format, gzip: bool, wanted: &Wanted) -> Vec<Arc<Secti
     sections
 }
 
-/// A section in parts, sent without being copied.
-fn parts(section: Arc<Section>) -> impl Iterator<Item = Bytes> {
-    let count = section.parts();
-    let part = move |nth| Bytes::from_owner(Part { section: section.clone(), nth });
-    (0..count).map(part).filter(|part| !part.is_empty())
+/// A section in blocks, sent without being copied.
+fn blocks(section: Arc<Section>) -> impl Iterator<Item = Bytes> {
+    let count = section.blocks();
+    let block = move |nth| Bytes::from_owner(Block { section: section.clone(), nth });
+    (0..count).map(block).filter(|block| !block.is_empty())
 }
 
-struct Part {
+struct Block {
     section: Arc<Section>,
     nth: usize,
 }
 
-impl AsRef<[u8]> for Part {
+impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
-        self.section.part(self.nth)
+        self.section.block(self.nth)
     }
 }
 

@@ -213,6 +213,8 @@ mod tests {
             }
             assert_eq!(got.join(" "), want, "pieces of {piece}");
             assert_eq!(reader.digest(), blake3::hash(bytes), "pieces of {piece}");
+            let whole = &bytes[..memchr::memrchr(b'\n', bytes).map_or(0, |last| last + 1)];
+            assert_eq!(count(whole), got.len() as u64, "counted without a reader");
         }
     }
 

@@ -44,3 +44,37 @@ pub fn short(extent: &ExtentSource, left: u64) -> io::Error {
     let what = format!("{left} of {sealed} sealed bytes are left: the file was emptied, cut or replaced");
     io::Error::new(io::ErrorKind::UnexpectedEof, what)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// What is measured of an extent of `sealed` bytes of which these are in memory.
+    fn check(bytes: &[u8], sealed: u64, want: &str) {
+        let extent = ExtentSource {
+            stream: "runs".into(),
+            file: "f1".into(),
+            from: 7,
+            to: 7 + sealed,
+            data: None,
+            bytes: ExtentBytes::Memory(Arc::from(bytes)),
+        };
+        let got = match measure(&Files::machine(), &extent) {
+            Ok(measure) => {
+                assert_eq!(measure.digest, blake3::hash(&bytes[..sealed as usize]));
+                format!("{} lines", measure.lines)
+            }
+            Err(error) => format!("{:?}: {error}", error.kind()),
+        };
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn what_is_in_memory_is_measured_as_far_as_it_was_sealed() {
+        check(b"a\n\nb\n", 5, "2 lines");
+        check(b"a\nb\nc\n", 4, "2 lines");
+        check(b"a\n", 6, "UnexpectedEof: 2 of 6 sealed bytes are left: the file was emptied, cut or replaced");
+    }
+}

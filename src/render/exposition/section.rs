@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-/// A section of a page: one family, as blocks of lines below its head. Shared with whoever sends it.
+/// A section of a page: one family, as blocks of lines below its head; or whatever stands on the page as it is, as a head
+/// alone. Shared with whoever sends it.
 #[derive(Clone, Debug, Default)]
 pub struct Section {
     head: Arc<Vec<u8>>,
@@ -20,12 +21,12 @@ pub enum Where {
 }
 
 impl Section {
-    /// One without lines.
+    /// A head without lines.
     pub fn new(head: Vec<u8>) -> Section {
         Section { head: Arc::new(head), ..Section::default() }
     }
 
-    /// Whether it has lines; one that has none is left out of its page.
+    /// Whether there are lines below its head; the family of one that has none is left out of its page.
     pub fn has_lines(&self) -> bool {
         self.lines > 0
     }
@@ -39,13 +40,13 @@ impl Section {
         self.len() == 0
     }
 
-    /// How many parts it is to be sent in, some of which may be empty.
-    pub fn parts(&self) -> usize {
+    /// How many blocks there are with its head, some of which may be empty.
+    pub fn blocks(&self) -> usize {
         self.boards.len() + 2
     }
 
-    /// One of its parts, from 0, in the order they stand on the page.
-    pub fn part(&self, nth: usize) -> &[u8] {
+    /// One of its blocks, from 0, which is the head, in the order they stand on the page.
+    pub fn block(&self, nth: usize) -> &[u8] {
         match nth.checked_sub(1) {
             None => &self.head,
             Some(board) => self.boards.get(board).unwrap_or(&self.fleet),
@@ -54,10 +55,10 @@ impl Section {
 
     /// All of it, in order.
     pub fn texts(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.parts()).map(|nth| self.part(nth))
+        (0..self.blocks()).map(|nth| self.block(nth))
     }
 
-    /// A byte of a block, should there be so many.
+    /// A byte of the lines of a board, zero where there is none: to have looked at it.
     pub(super) fn byte(&self, board: usize, at: usize) -> u8 {
         self.boards.get(board).and_then(|text| text.get(at)).copied().unwrap_or_default()
     }

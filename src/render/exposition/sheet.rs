@@ -53,9 +53,12 @@ struct Part {
 }
 
 impl Part {
-    /// Looks at the lines that are about to be patched, those of all families at once: memory is asked for all of them
-    /// before the first is waited for.
+    /// Looks at the lines of a board that are about to be patched, those of all families at once: memory is asked for all of
+    /// them before the first is waited for.
     fn glance(&self, kind: usize, spot: Spot, mask: u64) -> u8 {
+        if spot.kind == FLEET {
+            return 0;
+        }
         let pages = self.pages.iter().skip(kind).step_by(KINDS.len());
         pages.filter_map(|page| page.glance(spot.board, mask)).fold(0, |seen, byte| seen ^ byte)
     }

@@ -36,8 +36,8 @@ impl LineOf {
         let amended = amend.and_then(|amend| amend(&self.name, sample));
         match (sample.plain(), amended) {
             // What nearly all are.
-            (Some(value), None) if self.family.labels.is_empty() => {
-                out.reserve(self.name.len() + series.len() + ROOM);
+            (Some(value), None) if self.family.labels.is_empty() && self.family.kind != MetricType::Histogram => {
+                out.reserve(self.name.len() + series.len() + NUMBER);
                 out.extend_from_slice(self.name.as_bytes());
                 out.extend_from_slice(series);
                 write_f64(out, value);
@@ -75,5 +75,5 @@ impl LineOf {
     }
 }
 
-/// Room for a number and the end of its line.
-const ROOM: usize = 32;
+/// Room for a number and the end of its line, bytes.
+const NUMBER: usize = 32;

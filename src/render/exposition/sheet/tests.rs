@@ -19,6 +19,7 @@ const FAMILIES: [&[Family]; 2] = [
     &[
         Family::new("latency_total", MetricType::Counter, "A name that is taken in OpenMetrics."),
         Family::new("verdict", MetricType::Gauge, "Verdict.").with_labels(&["verdict"]),
+        Family::new("size", MetricType::Gauge, "A plain number that is amended."),
         Family::new("reward", MetricType::Histogram, "Reward.").without_sum(),
     ],
 ];
@@ -121,7 +122,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn amend(page: &str, sample: &Sample) -> Option<f64> {
-    (page == "agent_verdict").then_some(if sample.labels().is_empty() { 0.0 } else { 1.0 })
+    match page {
+        "agent_verdict" => Some(if sample.labels().is_empty() { 0.0 } else { 1.0 }),
+        "agent_size" => Some(0.0),
+        _ => None,
+    }
 }
 
 proptest! {

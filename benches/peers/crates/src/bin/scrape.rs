@@ -180,7 +180,7 @@ fn main() {
     let (agents, repeats) = (argument(1, 10_000), argument(2, 5));
     let mut client = Client::new(agents);
     let mut others: [Box<dyn Encoder>; 2] = [Box::new(Prometheus::new(agents)), Box::new(Runtape::new(agents))];
-    // Whether all three say the same, before anything is measured.
+    // Whether all three say the same, before anything is measured, and in the end.
     (0..agents).for_each(|agent| client.set(agent, 0));
     client.encode();
     let expect = samples(&client.page);
@@ -207,4 +207,7 @@ fn main() {
             }
         }
     }
+    let pages = encoders.map(|encoder| encoder.page());
+    let [first, rest @ ..] = pages.map(|page| samples(str::from_utf8(&page).unwrap()));
+    assert!(rest.iter().all(|page| *page == first), "pages that were patched differ");
 }
