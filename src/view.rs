@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::{Map, Value};
 
-pub use shelf::{ROOM, Shelf, Spot};
+pub use shelf::{ROOM, Shelf, Spot, places};
 
 /// The samples of every subject, in boards that are shared until they differ.
 mod shelf;

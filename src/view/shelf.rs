@@ -38,6 +38,15 @@ impl Spot {
     }
 }
 
+/// The places on a board that have a bit in a mask.
+pub fn places(mut mask: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
+        mask &= mask - 1;
+        Some(place)
+    })
+}
+
 /// The board of a subject and its place there; the unknown have none.
 fn find(subject: Subject) -> Option<(Spot, usize)> {
     let (kind, id) = match subject {

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use super::sheet::places;
-use crate::view::ROOM;
+use crate::view::{ROOM, places};
 
 /// Where the lines of each subject end in a block: those that a board of subjects has in one family, one subject after the
 /// other.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     subject::{Subject, Subjects},
-    view::{Family, Sample, Shelf, Spot},
+    view::{Family, Sample, Shelf, Spot, places},
 };
 
 use board::Board;
@@ -191,15 +191,6 @@ impl Sheet {
         let shown = pages.filter(|(part, page)| page.section.has_lines() && wanted(*part, &page.line.name));
         shown.map(|(_, page)| page.section.clone()).collect()
     }
-}
-
-/// The places on a board that have a bit in a mask.
-pub(super) fn places(mut mask: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = (mask != 0).then(|| mask.trailing_zeros() as usize)?;
-        mask &= mask - 1;
-        Some(place)
-    })
 }
 
 /// Empty pages of everything that is shown.

@@ -1,10 +1,10 @@
 use std::ops::Range;
 
-use super::{FLEET, KINDS, Shown, places};
+use super::{FLEET, KINDS, Shown};
 use crate::{
     render::{escape, exposition::append},
     subject::Subject,
-    view::{Sample, Samples, Spot},
+    view::{Sample, Samples, Spot, places},
 };
 
 /// The subjects of a board that are to be written, by turn: how their series are named behind the name of the family, and
