@@ -27,7 +27,7 @@ fn appended(line: &str, agent: Option<&str>) {
     let decoded = event::decode(line.as_bytes(), LIMIT).expect("what is appended can be decoded");
     assert!(decoded.kind.is_none_or(|kind| !kind.is_control()), "control lines are not sent this way");
     if let Some(agent) = agent {
-        assert_eq!(decoded.agent.as_deref(), Some(agent));
-        assert!(decoded.strategy.is_none(), "a token of one agent names no strategy");
+        assert_eq!(decoded.text(event::Id::Agent), Some(agent));
+        assert!(decoded.text(event::Id::Strategy).is_none(), "a token of one agent names no strategy");
     }
 }

@@ -1,4 +1,4 @@
-use runtape::event::{Line, Malformed, Reason, decode, decode::reference};
+use runtape::event::{Id, Line, Malformed, Reason, decode, decode::reference};
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
@@ -31,17 +31,21 @@ fn taken(bytes: &[u8], line: &Line<'_>) {
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(text) else { return };
     assert!(depth(&Value::Object(object.clone())) <= 64, "deeper than is allowed");
     for (name, got) in [
-        ("run_id", line.run_id.as_deref()),
-        ("agent", line.agent.as_deref()),
-        ("strategy", line.strategy.as_deref()),
-        ("event_id", line.event_id.as_deref()),
-        ("symbol", line.symbol.as_deref()),
+        ("run_id", line.text(Id::RunId)),
+        ("agent", line.text(Id::Agent)),
+        ("strategy", line.text(Id::Strategy)),
+        ("event_id", line.text(Id::EventId)),
+        ("symbol", line.text(Id::Symbol)),
     ] {
         if let Some(got) = got {
             assert_eq!(object.get(name).and_then(Value::as_str), Some(got), "{name}");
         }
     }
-    for (name, got) in [("latency_ms", line.latency_ms), ("cost_usd", line.cost_usd), ("reward", line.reward)] {
+    for (name, got) in [
+        ("latency_ms", line.number(Id::LatencyMs)),
+        ("cost_usd", line.number(Id::CostUsd)),
+        ("reward", line.number(Id::Reward)),
+    ] {
         if let Some(got) = got {
             assert!(got.is_finite(), "{name}");
             assert_eq!(object.get(name).and_then(Value::as_f64), Some(got), "{name}");

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Events, Found, Output, reading, suggest};
 use crate::{
     clock::Clock,
-    event::{Decoded, Kind, Stamp, time},
+    event::{Decoded, Id, Kind, Stamp, time},
     fold::Place,
     policy::Limits,
     render::human,
@@ -139,8 +139,8 @@ impl<'a> Reader<'a> {
 
     /// The line as it is printed, if it is one that was asked for.
     fn shown(&mut self, position: u64, line: Decoded, place: &Place, raw: RawLine) -> Option<String> {
-        let run = line.as_ref().ok().and_then(|line| line.run_id.as_deref());
-        let named = line.as_ref().ok().and_then(|line| line.agent.as_deref());
+        let run = line.as_ref().ok().and_then(|line| line.text(Id::RunId));
+        let named = line.as_ref().ok().and_then(|line| line.text(Id::Agent));
         if let (Some(run), Some(agent), true) = (run, named, self.filter.agent.is_some()) {
             self.agents.entry(run.to_owned()).or_insert_with(|| agent.to_owned());
         }

@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use super::{
     Key,
     line::{Line, Malformed},
@@ -40,7 +42,7 @@ impl Decoder {
         self.decode(bytes, line_bytes_max, &mut line, &|_| {}).map(|()| line)
     }
 
-    /// As [`decode`], into a line that is empty before. `met` may hear of the line's run before the rest of it is read.
+    /// As [`decode`], into a line whatever it held before. `met` may hear of the line's run before the rest of it is read.
     ///
     /// # Errors
     /// The line is malformed; what was put into `line` is of no use.
@@ -51,10 +53,18 @@ impl Decoder {
         line: &mut Line<'a>,
         met: &dyn Fn(Key),
     ) -> Result<(), Malformed> {
-        if fast::decode(bytes, line_bytes_max, &mut self.before, line, met).is_none() {
+        if self.at_once(bytes, line_bytes_max, line, met).is_none() {
             *line = reference::decode(bytes, line_bytes_max)?;
         }
         Ok(())
+    }
+
+    fn at_once<'a>(&mut self, bytes: &'a [u8], most: usize, line: &mut Line<'a>, met: &dyn Fn(Key)) -> Option<()> {
+        let text = simdutf8::basic::from_utf8(bytes).ok().filter(|_| bytes.len() <= most)?;
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        fast::decode(text, &mut self.before, &mut line.row, met)?;
+        line.text = Cow::Borrowed(text);
+        Some(())
     }
 }
 

@@ -1,22 +1,21 @@
-use std::borrow::Cow;
-
 use super::fields::{Field, Id, NAME_BYTES_MAX, NUMBER_MAX, Shape};
-use super::line::{Direction, Line, Malformed, Reason, RunId};
+use super::line::{Direction, Line, Malformed, Reason};
 use super::record::{Record, Value};
 use super::{Kind, Stamp, upcast};
 
 /// A line of the fields of one JSON object: brought to the current version, its kind recognised, every field that
 /// the kind has checked, the required ones demanded.
-pub fn judge(mut record: Record<'_>) -> Result<Line<'_>, Malformed> {
+pub fn judge(mut record: Record) -> Result<Line<'static>, Malformed> {
     let version = version(record.take(Id::V))?;
     upcast::bring(&mut record, version);
-    let mut line = Line { kind: kind_of(&mut record)?, ..Line::default() };
+    let mut line = Line::default();
+    line.row.kind = kind_of(&mut record)?;
     while let Some(id) = record.first() {
         let (field, value) = (id.field(), record.take(id));
         if field.is_kept_on(line.kind) {
-            fill(&mut line, field, value)?;
+            fill(&mut line, field, &value)?;
         } else if field.is_checked_on(line.kind) {
-            fill(&mut Line::default(), field, value)?;
+            fill(&mut Line::default(), field, &value)?;
         }
     }
     match missing(&line) {
@@ -45,8 +44,8 @@ fn version(value: Value<'_>) -> Result<u64, Malformed> {
 /// The kind by the field `kind`, else by the first group of fields that is there.
 fn kind_of(record: &mut Record<'_>) -> Result<Option<Kind>, Malformed> {
     if record.has(Id::Kind) {
-        let kind = name(Id::Kind.field(), record.take(Id::Kind))?;
-        return Ok(Kind::from_name(&kind));
+        let kind = record.take(Id::Kind);
+        return Ok(Kind::from_name(name(Id::Kind.field(), &kind)?));
     }
     let any = |ids: &[Id]| ids.iter().any(|&id| record.has(id));
     Ok(if any(&[Id::RealizedPnlBps]) {
@@ -64,71 +63,35 @@ fn kind_of(record: &mut Record<'_>) -> Result<Option<Kind>, Malformed> {
 
 fn missing(line: &Line<'_>) -> Option<String> {
     let kind = line.kind?;
-    if kind == Kind::Pnl && line.realized_pnl_bps.is_none() {
+    if kind == Kind::Pnl && !line.has(Id::RealizedPnlBps) {
         Some("pnl without realized_pnl_bps".to_owned())
-    } else if kind == Kind::Pnl && line.agent.is_none() && line.run_id.is_none() {
+    } else if kind == Kind::Pnl && !line.has(Id::Agent) && !line.has(Id::RunId) {
         Some("pnl without agent and run_id; want one of them".to_owned())
     } else {
         None
     }
 }
 
-fn fill<'a>(line: &mut Line<'a>, field: &Field, value: Value<'a>) -> Result<(), Malformed> {
-    match field.id {
+/// Puts a value where it belongs.
+fn fill(line: &mut Line, field: &Field, value: &Value) -> Result<(), Malformed> {
+    let id = field.id;
+    match field.shape {
         // Taken before; and an alias that stood beside its canonical field, which wins.
-        Id::Kind | Id::V => {}
-        Id::EnsembleScoreFinal => drop(number(field, &value)?),
-        Id::Ts => line.ts = stamp(field, &value)?,
-        Id::RunId => line.run_id = Some(RunId::of(name(field, value)?)),
-        Id::Agent => line.agent = Some(name(field, value)?),
-        Id::Strategy => line.strategy = Some(name(field, value)?),
-        Id::EventId => line.event_id = Some(name(field, value)?),
-        Id::Symbol => line.symbol = Some(name(field, value)?),
-        Id::LatencyMs => line.latency_ms = Some(number(field, &value)?),
-        Id::TokensIn => line.tokens_in = Some(count(field, &value)?),
-        Id::TokensOut => line.tokens_out = Some(count(field, &value)?),
-        Id::CostUsd => line.cost_usd = Some(number(field, &value)?),
-        Id::Errors => line.errors = Some(count(field, &value)?),
-        Id::Reward => line.reward = Some(number(field, &value)?),
-        Id::RealizedPnlBps => line.realized_pnl_bps = Some(number(field, &value)?),
-        Id::ScoreFinal => line.score_final = Some(number(field, &value)?),
-        Id::Direction => line.direction = Some(direction(field, &value)?),
-        Id::Price => line.price = Some(number(field, &value)?),
-        Id::CachedTokens => line.cached_tokens = Some(count(field, &value)?),
-        Id::ErrorType => line.error_type = text(field, value)?,
-        Id::Model => line.model = text(field, value)?,
-        Id::SessionId => line.session_id = text(field, value)?,
-        Id::Phase => line.phase = text(field, value)?,
-        Id::Outcome => line.outcome = text(field, value)?,
-        Id::CapitalUsd => line.capital_usd = Some(number(field, &value)?),
-        Id::MaxLossUsd => line.max_loss_usd = Some(number(field, &value)?),
-        Id::FillProb => line.fill_prob = Some(number(field, &value)?),
-        Id::Regime => line.regime = text(field, value)?,
-        Id::ExpectedEdgeBps => line.expected_edge_bps = Some(number(field, &value)?),
-        Id::NotionalUsd => line.notional_usd = Some(number(field, &value)?),
-        Id::EntryPrice => line.entry_price = Some(number(field, &value)?),
-        Id::ExitPrice => line.exit_price = Some(number(field, &value)?),
-        _ => return fill_control(line, field, value),
+        _ if matches!(id, Id::Kind | Id::V) => return Ok(()),
+        _ if id == Id::EnsembleScoreFinal => return number(field, value).map(drop),
+        Shape::Stamp | Shape::Version => line.row.ts = stamp(field, value)?,
+        Shape::Name => line.tell(id, name(field, value)?),
+        Shape::Text => match string(field, value)? {
+            // It says nothing.
+            "" => return Ok(()),
+            text => line.tell(id, text),
+        },
+        Shape::Number | Shape::Amount => line.row.put_number(id, number(field, value)?),
+        Shape::Count | Shape::CountOrBool => line.row.put_number(id, count(field, value)? as f64),
+        Shape::Flag => line.row.put_number(id, f64::from(u8::from(flag(field, value)?))),
+        Shape::Direction => line.row.put_direction(direction(field, value)?),
     }
-    Ok(())
-}
-
-/// The fields of control lines.
-fn fill_control<'a>(line: &mut Line<'a>, field: &Field, value: Value<'a>) -> Result<(), Malformed> {
-    match field.id {
-        Id::Action => line.action = Some(name(field, value)?),
-        Id::Fleet => line.fleet = flag(field, &value)?,
-        Id::Actor => line.actor = Some(name(field, value)?),
-        Id::Reason => line.reason = text(field, value)?,
-        Id::Policy => line.policy = text(field, value)?,
-        Id::AmountUsd => line.amount_usd = Some(number(field, &value)?),
-        Id::SpreadBps => line.spread_bps = Some(number(field, &value)?),
-        Id::SlippageBps => line.slippage_bps = Some(number(field, &value)?),
-        Id::DataAgeSec => line.data_age_sec = Some(number(field, &value)?),
-        Id::Paper => line.paper = flag(field, &value)?,
-        Id::Reduce => line.reduce = flag(field, &value)?,
-        _ => {}
-    }
+    line.row.give(line.row.given | 1 << id as u64);
     Ok(())
 }
 
@@ -139,29 +102,24 @@ fn flag(field: &Field, value: &Value<'_>) -> Result<bool, Malformed> {
     }
 }
 
-fn name<'a>(field: &Field, value: Value<'a>) -> Result<Cow<'a, str>, Malformed> {
-    let fault = match &value {
+fn name<'a>(field: &Field, value: &'a Value) -> Result<&'a str, Malformed> {
+    let fault = match value {
         Value::Str(name) if name.is_empty() => Some("is empty".to_owned()),
         Value::Str(name) if name.len() > NAME_BYTES_MAX => Some(format!("has {} bytes", name.len())),
         Value::Str(name) if name.chars().any(char::is_control) => Some("holds a control character".to_owned()),
         _ => None,
     };
     match fault {
-        Some(fault) => Err(complaint(Reason::Name, field, &value, &fault)),
+        Some(fault) => Err(complaint(Reason::Name, field, value, &fault)),
         None => string(field, value),
     }
 }
 
-/// A descriptive text; an empty one is absence.
-fn text<'a>(field: &Field, value: Value<'a>) -> Result<Option<Cow<'a, str>>, Malformed> {
-    string(field, value).map(|text| Some(text).filter(|text| !text.is_empty()))
-}
-
-fn string<'a>(field: &Field, value: Value<'a>) -> Result<Cow<'a, str>, Malformed> {
+fn string<'a>(field: &Field, value: &'a Value) -> Result<&'a str, Malformed> {
     match value {
         Value::Str(text) => Ok(text),
-        Value::Surrogate => Err(complaint(Reason::Name, field, &value, "holds an unpaired surrogate")),
-        other => Err(wrong_type(field, &other)),
+        Value::Surrogate => Err(complaint(Reason::Name, field, value, "holds an unpaired surrogate")),
+        other => Err(wrong_type(field, other)),
     }
 }
 

@@ -2,100 +2,90 @@ use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Key, Kind, Stamp, judge::quoted};
-
-/// A name borrowed from its line, or owned when the line escaped it.
-pub type Name<'a> = Option<Cow<'a, str>>;
+use super::{
+    Action, Key, Kind,
+    fields::{Field, Id, Shape, TABLE},
+    judge::quoted,
+    row::Row,
+    time::{self, Stamp},
+};
 
 /// One decoded line: every recognised field, absent when missing or null. Which of them a line may carry follows
 /// from its kind; the unknown rest stays on disk.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Default)]
 pub struct Line<'a> {
-    /// `None`: a well-formed object of a kind this program does not know.
-    pub kind: Option<Kind>,
-    pub ts: Stamp,
-
-    pub run_id: Option<RunId<'a>>,
-    pub agent: Name<'a>,
-    pub strategy: Name<'a>,
-    pub event_id: Name<'a>,
-    pub symbol: Name<'a>,
-
-    pub latency_ms: Option<f64>,
-    pub tokens_in: Option<u64>,
-    pub tokens_out: Option<u64>,
-    pub cached_tokens: Option<u64>,
-    pub cost_usd: Option<f64>,
-    /// A count; `true` is 1.
-    pub errors: Option<u64>,
-    pub reward: Option<f64>,
-    pub capital_usd: Option<f64>,
-    pub max_loss_usd: Option<f64>,
-    pub fill_prob: Option<f64>,
-    pub error_type: Name<'a>,
-    pub model: Name<'a>,
-    pub session_id: Name<'a>,
-    pub phase: Name<'a>,
-    pub outcome: Name<'a>,
-
-    pub direction: Option<Direction>,
-    pub score_final: Option<f64>,
-    pub regime: Name<'a>,
-    pub notional_usd: Option<f64>,
-    pub expected_edge_bps: Option<f64>,
-
-    pub realized_pnl_bps: Option<f64>,
-    pub entry_price: Option<f64>,
-    pub exit_price: Option<f64>,
-    pub price: Option<f64>,
-
-    pub action: Name<'a>,
-    pub fleet: bool,
-    pub actor: Name<'a>,
-    pub reason: Name<'a>,
-    pub policy: Name<'a>,
-    pub amount_usd: Option<f64>,
-    pub spread_bps: Option<f64>,
-    pub slippage_bps: Option<f64>,
-    pub data_age_sec: Option<f64>,
-    pub paper: bool,
-    pub reduce: bool,
+    pub(super) row: Row,
+    /// What the row's texts are spans of: the line itself, or its texts alone where they had to be brought to another form.
+    pub(super) text: Cow<'a, str>,
 }
 
-/// The name of a run, with the key that stands for it.
-#[derive(Clone, PartialEq)]
-pub struct RunId<'a> {
-    name: Cow<'a, str>,
-    key: Key,
-}
+impl Deref for Line<'_> {
+    type Target = Row;
 
-impl<'a> RunId<'a> {
-    /// Of a name of any kind.
-    pub fn of(name: Cow<'a, str>) -> Self {
-        RunId { key: Key::of(&name), name }
-    }
-
-    /// Of a name that is a key itself.
-    pub(super) fn of_key(name: &'a str, key: Key) -> Self {
-        RunId { name: Cow::Borrowed(name), key }
-    }
-
-    pub fn key(&self) -> Key {
-        self.key
+    #[inline(always)]
+    fn deref(&self) -> &Row {
+        &self.row
     }
 }
 
-impl Deref for RunId<'_> {
-    type Target = str;
+impl Line<'_> {
+    /// A name or a text.
+    #[inline(always)]
+    pub fn text(&self, id: Id) -> Option<&str> {
+        let (from, to) = self.row.span(id)?;
+        self.text.get(from as usize..to as usize)
+    }
 
-    fn deref(&self) -> &str {
-        &self.name
+    /// Sets a name or a text, which the line keeps a copy of.
+    pub(super) fn tell(&mut self, id: Id, text: &str) {
+        let (from, all) = (self.text.len() as u32, self.text.to_mut());
+        all.push_str(text);
+        let span = (from, all.len() as u32);
+        match id {
+            Id::RunId => self.row.put_run(span, Key::of(text)),
+            _ => self.row.put_text(id, span),
+        }
+    }
+
+    /// The fields with a value, in the order of the table, as they are shown.
+    fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        TABLE.iter().filter_map(|field| Some((field.name, self.shown(field)?)))
+    }
+
+    fn shown(&self, field: &Field) -> Option<String> {
+        let id = field.id;
+        match field.shape {
+            // They are those of every line.
+            _ if matches!(id, Id::Kind | Id::V | Id::Ts) => None,
+            Shape::Name | Shape::Text => self.text(id).map(|text| format!("{text:?}")),
+            Shape::Count | Shape::CountOrBool => self.count(id).map(|count| count.to_string()),
+            Shape::Direction => self.direction().map(|direction| direction.name().to_owned()),
+            Shape::Flag => self.flag(id).then(|| "true".to_owned()),
+            Shape::Number | Shape::Amount => self.number(id).map(|number| format!("{number:?}")),
+            Shape::Stamp | Shape::Version => None,
+        }
     }
 }
 
-impl fmt::Debug for RunId<'_> {
+impl PartialEq for Line<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let bits = |line: &Self, id: Id| line.number(id).map(f64::to_bits);
+        let same =
+            |id: Id| if id.is_text() { self.text(id) == other.text(id) } else { bits(self, id) == bits(other, id) };
+        let of = |line: &Self| (line.kind, line.ts, line.given, line.run());
+        of(self) == of(other) && TABLE.iter().all(|field| same(field.id))
+    }
+}
+
+impl fmt::Debug for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.name.fmt(f)
+        f.write_str(self.kind.map_or("unknown", Kind::name))?;
+        match self.ts {
+            Stamp::Absent => {}
+            Stamp::Unusable => f.write_str(" ts=unusable")?,
+            Stamp::At(nanos) => write!(f, " ts={}", time::format(nanos))?,
+        }
+        self.fields().try_for_each(|(name, value)| write!(f, " {name}={value}"))
     }
 }
 
@@ -104,32 +94,27 @@ impl Line<'_> {
     /// whatever they hold, so the decoder, which does not know the stream, does not ask.
     pub fn control_fault(&self) -> Option<Malformed> {
         let kind = self.kind.filter(|kind| kind.is_control())?;
-        let required: &[(&str, bool)] = match kind {
-            Kind::Command => &[("action", self.action.is_some()), ("actor", self.actor.is_some())],
-            Kind::Policy => &[("policy", self.policy.is_some()), ("actor", self.actor.is_some())],
-            Kind::Check => &[("agent", self.agent.is_some())],
-            Kind::Reserve => &[
-                ("agent", self.agent.is_some()),
-                ("run_id", self.run_id.is_some()),
-                ("amount_usd", self.amount_usd.is_some()),
-            ],
-            _ => &[("run_id", self.run_id.is_some())],
+        let required: &[Id] = match kind {
+            Kind::Command => &[Id::EventId, Id::Action, Id::Actor],
+            Kind::Policy => &[Id::EventId, Id::Policy, Id::Actor],
+            Kind::Check => &[Id::EventId, Id::Agent],
+            Kind::Reserve => &[Id::EventId, Id::Agent, Id::RunId, Id::AmountUsd],
+            _ => &[Id::EventId, Id::RunId],
         };
-        let event_id = ("event_id", self.event_id.is_some());
-        if let Some((name, _)) = [event_id].iter().chain(required).find(|(_, given)| !given) {
-            let detail = format!("{} without {name}", kind.name());
+        if let Some(id) = required.iter().find(|id| !self.has(**id)) {
+            let detail = format!("{} without {}", kind.name(), id.field().name);
             return Some(Malformed { reason: Reason::Missing, detail });
         }
         if kind == Kind::Command { self.command_fault() } else { None }
     }
 
     fn command_fault(&self) -> Option<Malformed> {
-        let subjects = [self.agent.is_some(), self.strategy.is_some(), self.fleet];
+        let subjects = [self.has(Id::Agent), self.has(Id::Strategy), self.flag(Id::Fleet)];
         if subjects.into_iter().filter(|given| *given).count() != 1 {
             let detail = "command without one subject; want agent, strategy or fleet: true".to_owned();
             return Some(Malformed { reason: Reason::Missing, detail });
         }
-        let action = self.action.as_deref().unwrap_or_default();
+        let action = self.text(Id::Action).unwrap_or_default();
         if Action::from_name(action).is_some() {
             return None;
         }

@@ -26,6 +26,8 @@ pub mod line;
 pub mod money;
 /// The recognised fields of a line before they are judged.
 mod record;
+/// The values of a line's fields, as plain data.
+mod row;
 /// JSON Schemas of the lines, generated from the table.
 pub mod schema;
 /// Every accepted form of `ts`, to Unix nanoseconds.
@@ -39,7 +41,8 @@ mod words;
 
 pub use action::Action;
 pub use decode::{Decoder, decode};
+pub use fields::Id;
 pub use key::Key;
 pub use kind::Kind;
-pub use line::{Decoded, Direction, Line, Malformed, Reason, RunId};
+pub use line::{Decoded, Direction, Line, Malformed, Reason};
 pub use time::{Nanos, Stamp};

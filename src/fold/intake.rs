@@ -20,7 +20,7 @@ use super::{
     lines::{Lines, Oddity, Outcome},
 };
 use crate::{
-    event::{Decoded, Key, Kind, Line, Malformed, Nanos, Reason, RunId, Stamp},
+    event::{Decoded, Id, Key, Kind, Line, Malformed, Nanos, Reason, Stamp},
     policy::{InForce, Policy, PolicyError},
     subject::Subjects,
     view::Load,
@@ -265,7 +265,7 @@ impl Intake {
         let Some(kind) = line.kind else { return Outcome::Unknown };
         let outcome =
             if kind.is_control() && stream != CONTROL_STREAM { Outcome::RefusedControl } else { Outcome::Kind(kind) };
-        if let Some(id) = &line.event_id {
+        if let Some(id) = line.text(Id::EventId) {
             let key = Key::of_parts(outcome.name(), id);
             if !self.state.dedupe.first(key, self.policy.policy.limits.dedupe_ids) {
                 return Outcome::Duplicate;
@@ -296,12 +296,12 @@ impl Intake {
 
     /// A run or an alpha: folded when it names its agent; claims its run, and releases the PnL that waited for it.
     fn owned_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
-        let Some(name) = &line.agent else { return self.state.lines.odd(Oddity::WithoutAgent) };
+        let Some(name) = line.text(Id::Agent) else { return self.state.lines.odd(Oddity::WithoutAgent) };
         let Some(agent) = self.agent_id(name, batch) else {
             return self.state.lines.odd(Oddity::AgentsOverflow);
         };
-        let run = line.run_id.as_ref().map(RunId::key);
-        let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
+        let run = line.run();
+        let named = line.text(Id::Strategy).and_then(|name| self.strategy_id(name, batch));
         let owner = Owner { agent, strategy: named };
         let horizon = self.policy.policy.limits.join_runs;
         let claim = run.map(|run| (run, self.state.join.claim(run, owner, horizon)));
@@ -310,7 +310,7 @@ impl Intake {
             Some(Kind::Run) => Body::Run(bodies::run(line, &self.policy.policy, time, batch)),
             _ => Body::Alpha(bodies::alpha(line, batch)),
         };
-        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        let run_id = line.text(Id::RunId).map(|id| batch.keep(id));
         let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
         self.push(event, position, batch);
         if let Some((run, None)) = claim {
@@ -322,9 +322,9 @@ impl Intake {
 
     /// A PnL line: its own agent wins, else its run's; without either it waits.
     fn pnl_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
-        let run = line.run_id.as_ref().map(RunId::key);
+        let run = line.run();
         let owner = run.and_then(|run| self.state.join.owner(run));
-        let agent = match &line.agent {
+        let agent = match line.text(Id::Agent) {
             Some(name) => match self.agent_id(name, batch) {
                 Some(agent) => agent,
                 None => return self.state.lines.odd(Oddity::AgentsOverflow),
@@ -338,9 +338,9 @@ impl Intake {
                 (None, None) => return,
             },
         };
-        let named = line.strategy.as_deref().and_then(|name| self.strategy_id(name, batch));
+        let named = line.text(Id::Strategy).and_then(|name| self.strategy_id(name, batch));
         let strategy = named.or_else(|| owner.and_then(|owner| owner.strategy));
-        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        let run_id = line.text(Id::RunId).map(|id| batch.keep(id));
         let body = Body::Pnl(bodies::pnl(line, batch));
         let event = Event { origin: position, time, agent: Some(agent), strategy, run, run_id, body };
         self.push(event, position, batch);
@@ -362,8 +362,8 @@ impl Intake {
     }
 
     fn price_line(&mut self, line: &Line, position: u64, time: Option<Nanos>, batch: &mut Batch) {
-        let Some(price) = line.price else { return };
-        let symbol = line.symbol.as_deref().map(|symbol| batch.keep(symbol));
+        let Some(price) = line.number(Id::Price) else { return };
+        let symbol = line.text(Id::Symbol).map(|symbol| batch.keep(symbol));
         let body = Body::Price(Price { symbol, price });
         let event = Event { origin: position, time, agent: None, strategy: None, run: None, run_id: None, body };
         self.push(event, position, batch);

@@ -1,5 +1,5 @@
 use super::{Capital, ModelPrice, Prices};
-use crate::event::{Line, Nanos, money, time};
+use crate::event::{Id, Line, Nanos, money, time};
 
 /// What a run cost, and by which price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +15,16 @@ impl Prices {
     /// The cost of a run: `cost_usd`, else its tokens at the price of its model on the day of `time`, else at the
     /// default price. `tokens_in` includes the cached ones.
     pub fn price(&self, line: &Line, time: Option<Nanos>) -> Priced {
-        if let Some(cost) = line.cost_usd {
+        if let Some(cost) = line.number(Id::CostUsd) {
             return Priced { nano_usd: money::nano_usd(cost), known: true, by_default: false };
         }
-        let (input, output) = (line.tokens_in.unwrap_or(0), line.tokens_out.unwrap_or(0));
-        let known = line.tokens_in.is_some() || line.tokens_out.is_some();
-        let Some(price) = line.model.as_deref().and_then(|model| self.of_model(model, time)) else {
+        let (input, output) = (line.count(Id::TokensIn).unwrap_or(0), line.count(Id::TokensOut).unwrap_or(0));
+        let known = line.count(Id::TokensIn).is_some() || line.count(Id::TokensOut).is_some();
+        let Some(price) = line.text(Id::Model).and_then(|model| self.of_model(model, time)) else {
             let nano_usd = money::token_cost(&[(input, self.default.input), (output, self.default.output)]);
             return Priced { nano_usd, known, by_default: input > 0 || output > 0 };
         };
-        let cached = line.cached_tokens.unwrap_or(0).min(input);
+        let cached = line.count(Id::CachedTokens).unwrap_or(0).min(input);
         let parts =
             [(input - cached, price.input), (cached, price.cached.unwrap_or(price.input)), (output, price.output)];
         Priced { nano_usd: money::token_cost(&parts), known, by_default: false }
@@ -44,10 +44,10 @@ impl Capital {
     pub fn weigh(&self, line: &Line) -> Option<f64> {
         const BOUND: f64 = 9_007_199_254_740_992.0;
         let or_default = |given: Option<f64>, default: f64| given.or(self.enabled.then_some(default));
-        let reward = line.reward?;
-        let fill_prob = or_default(line.fill_prob, self.fill_prob)?;
-        let capital = or_default(line.capital_usd, self.capital_usd)?;
-        let max_loss = or_default(line.max_loss_usd, self.max_loss_usd)?;
+        let reward = line.number(Id::Reward)?;
+        let fill_prob = or_default(line.number(Id::FillProb), self.fill_prob)?;
+        let capital = or_default(line.number(Id::CapitalUsd), self.capital_usd)?;
+        let max_loss = or_default(line.number(Id::MaxLossUsd), self.max_loss_usd)?;
         if capital == 0.0 {
             return Some(0.0);
         }

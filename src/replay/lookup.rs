@@ -7,7 +7,7 @@ use super::{
     index::{Entry, Index, Stretch, check},
 };
 use crate::{
-    event::decode,
+    event::{Id, decode},
     fold::Place,
     layout::Layout,
     streams::RawLine,
@@ -164,7 +164,7 @@ fn follow(mut entries: Vec<Entry>, directory: &Directory, run_id: &str, wanted: 
         let read = directory.line_at(&entry.file, entry.offset, LINE_BYTES_MAX);
         let what = match read {
             Ok(line) if check(&line) == entry.check => {
-                let names = decode(&line, LINE_BYTES_MAX).is_ok_and(|line| line.run_id.as_deref() == Some(run_id));
+                let names = decode(&line, LINE_BYTES_MAX).is_ok_and(|line| line.text(Id::RunId) == Some(run_id));
                 if names {
                     let fits = room.take(&line);
                     let (position, offset) = (entry.position, entry.offset);
@@ -216,7 +216,7 @@ fn each_named(
         let end = source.count.map(|count| position + count);
         let mut nobody_waits = false;
         let read = each_line(&source, LINE_BYTES_MAX, &mut |line, place, raw| {
-            let id = line.as_ref().ok().and_then(|line| line.run_id.as_deref());
+            let id = line.as_ref().ok().and_then(|line| line.text(Id::RunId));
             if let (Some(id), RawLine::Line(bytes)) = (id, raw) {
                 enough = !each(position, id, place, bytes);
             }

@@ -15,7 +15,7 @@ use super::{
     measure::{measure, short},
 };
 use crate::{
-    event::{Decoded, Decoder, Key, Line, Malformed, Nanos, Stamp},
+    event::{Decoded, Decoder, Key, Line, Malformed, Nanos},
     files::Files,
     fold::{Batch, Intake, Place, intake::CONTROL_STREAM},
     streams::{Compression, LineReader, RawLine, source},
@@ -166,7 +166,7 @@ fn read_lines(source: &RoundSource, line_bytes_max: usize, each: &mut dyn Reader
         {
             let mut line = Line::default();
             let fault = decode(&mut decoder, open.reader.line(), cursor.reading.line_bytes_max, &mut line, each);
-            cursor.high = time_of(fault.as_ref().map(|()| &line));
+            cursor.high = time_of(fault.as_ref().map(|()| &line)).unwrap_or(Nanos::MIN);
             turns.push(Reverse((cursor.high, index)));
         }
     }
@@ -179,7 +179,7 @@ fn read_lines(source: &RoundSource, line_bytes_max: usize, each: &mut dyn Reader
             let mut line = Line::default();
             let fault = decode(&mut decoder, raw, cursor.reading.line_bytes_max, &mut line, each);
             let line = fault.as_ref().map(|()| &line);
-            cursor.high = cursor.high.max(time_of(line));
+            cursor.high = time_of(line).map_or(cursor.high, |time| time.max(cursor.high));
             let turn = Reverse((cursor.high, index));
             if !due && turns.peek().is_some_and(|other| turn < *other) {
                 turns.push(turn);
@@ -377,11 +377,8 @@ fn decode<'a>(
 }
 
 /// What a line adds to its stream's high time: nothing where it has no usable `ts`.
-fn time_of(line: Decoded) -> Nanos {
-    match line {
-        Ok(Line { ts: Stamp::At(ts), .. }) => *ts,
-        _ => Nanos::MIN,
-    }
+fn time_of(line: Decoded) -> Option<Nanos> {
+    line.ok()?.ts.at()
 }
 
 /// What a stream is ordered by: its high time, then its name, which is the cursor's index.

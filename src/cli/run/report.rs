@@ -141,11 +141,11 @@ impl Reported {
 /// A field that adds up, as the decoder read it.
 fn amount(id: Id, line: &Line) -> Option<Value> {
     match id {
-        Id::TokensIn => line.tokens_in.map(Value::from),
-        Id::TokensOut => line.tokens_out.map(Value::from),
-        Id::CachedTokens => line.cached_tokens.map(Value::from),
-        Id::Errors => line.errors.map(Value::from),
-        Id::CostUsd => line.cost_usd.map(Value::from),
+        Id::TokensIn => line.count(Id::TokensIn).map(Value::from),
+        Id::TokensOut => line.count(Id::TokensOut).map(Value::from),
+        Id::CachedTokens => line.count(Id::CachedTokens).map(Value::from),
+        Id::Errors => line.count(Id::Errors).map(Value::from),
+        Id::CostUsd => line.number(Id::CostUsd).map(Value::from),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::{Decoder, decode, fast, fast::Experience, reference};
-use crate::event::{Line, fields::TABLE};
+use crate::event::{Line, fields::TABLE, row::Row};
 
 const MAX: usize = 400;
 
@@ -174,7 +174,7 @@ fn lines_as_programs_write_them_need_no_reference() {
     ] {
         let nested = line.contains('[');
         assert_eq!(
-            fast::decode(line.as_bytes(), MAX, &mut Experience::default(), &mut Line::default(), &|_| {}).is_none(),
+            fast::decode(line, &mut Experience::default(), &mut Row::default(), &|_| {}).is_none(),
             nested,
             "{line}"
         );

@@ -1,5 +1,8 @@
 use super::number;
-use crate::event::words::{self, Padded};
+use crate::event::{
+    row::Span,
+    words::{self, Padded},
+};
 
 /// A place in a line.
 #[derive(Clone, Copy)]
@@ -40,15 +43,23 @@ impl<'a> Cursor<'a, '_> {
         }
     }
 
-    /// A string and its quotation marks; `None` where it is unusual: escaped, not ASCII, with control characters.
+    /// Where a string is, and passes it and its quotation marks; `None` where it is unusual: escaped, not ASCII, with control
+    /// characters.
+    #[inline(always)]
+    pub fn string_span(&mut self) -> Option<Span> {
+        self.expect(b'"')?;
+        let from = self.at;
+        self.at = words::plain_end(self.padded, from);
+        let span = (from as u32, self.at as u32);
+        self.expect(b'"')?;
+        Some(span)
+    }
+
+    /// The same, as text.
     #[inline(always)]
     pub fn string(&mut self) -> Option<&'a str> {
-        self.expect(b'"')?;
-        let end = words::plain_end(self.padded, self.at);
-        let text = self.text.get(self.at..end)?;
-        self.at = end;
-        self.expect(b'"')?;
-        Some(text)
+        let (from, to) = self.string_span()?;
+        self.text.get(from as usize..to as usize)
     }
 
     /// Whether a word stands here; then it is passed.

@@ -1,12 +1,11 @@
-use std::borrow::Cow;
-
 use super::{
     cursor::Cursor,
     number::{self, Number},
     shape::{Shape, Shapes},
 };
-use crate::event::fields::{self, COUNT, Field, Id, NAME_BYTES_MAX, Scope, TABLE};
-use crate::event::line::{Direction, Line, Name, RunId};
+use crate::event::fields::{self, COUNT, Field, Id, NAME_BYTES_MAX, Scope, Shape as ValueShape, TABLE};
+use crate::event::line::Direction;
+use crate::event::row::{Row, Span};
 use crate::event::time::LastDay;
 use crate::event::words::Padded;
 use crate::event::{Key, Kind, Stamp, upcast};
@@ -22,26 +21,19 @@ pub struct Experience {
 
 /// A line of the shape that programs write: one flat object of printable ASCII without escapes, of a kind that producers
 /// write, every field of it recognised and right for the kind, or none of ours. `None` for anything else: then the
-/// reference says what it is, and `line`, which must be empty before, is of no use.
-pub fn decode<'a>(
-    bytes: &'a [u8],
-    line_bytes_max: usize,
-    before: &mut Experience,
-    line: &mut Line<'a>,
-    met: &dyn Fn(Key),
-) -> Option<()> {
-    if bytes.len() > line_bytes_max {
-        return None;
-    }
-    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-    let text = simdutf8::basic::from_utf8(bytes).ok()?;
+/// reference says what it is, and `row`, whose texts are spans of `text`, is of no use. `met` may hear of the line's run
+/// before the rest of it is read.
+pub fn decode(text: &str, before: &mut Experience, row: &mut Row, met: &dyn Fn(Key)) -> Option<()> {
     let Experience { shapes, day, padded } = before;
-    if !padded.hold(bytes) {
+    if !padded.hold(text.as_bytes()) {
         return None;
     }
-    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, line, met };
+    (row.kind, row.ts) = (None, Stamp::Absent);
+    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, row, empty: 0, met };
     let fields = scan.object(shapes, day)?;
-    judge(scan.line, fields)
+    let empty = scan.empty;
+    row.give(fields & !empty);
+    judge(row, fields)
 }
 
 /// Bytes of a UUID as text.
@@ -49,7 +41,9 @@ const UUID: usize = 36;
 
 struct Scan<'a, 'l> {
     cursor: Cursor<'a, 'l>,
-    line: &'l mut Line<'a>,
+    row: &'l mut Row,
+    /// Texts that say nothing, one bit each.
+    empty: u64,
     met: &'l dyn Fn(Key),
 }
 
@@ -88,14 +82,15 @@ impl<'a> Scan<'a, '_> {
             followed += 1;
         }
         if followed > 0 && shape.kind.is_some() {
-            self.line.kind = shape.kind;
+            self.row.kind = shape.kind;
         }
         if followed == shape.steps.len() && followed > 0 && self.cursor.is_at_last(b'}') {
             return Some(shape.fields);
         }
         if shape.strange {
             // Keys of others may come twice: from the begin.
-            (*self.line, self.cursor.at, followed) = (Line::default(), 0, 0);
+            (self.row.kind, self.row.ts, self.empty) = (None, Stamp::Absent, 0);
+            (self.cursor.at, followed) = (0, 0);
         }
         shape.branch(followed);
         self.onward(shape, day)
@@ -136,7 +131,7 @@ impl<'a> Scan<'a, '_> {
                 None => strangers.meet(key).and_then(|()| self.cursor.skip())?,
             }
             present |= if null { 0 } else { bit };
-            if nth == 0 && id == Some(Id::Kind) && shape.begin(self.line.kind) {
+            if nth == 0 && id == Some(Id::Kind) && shape.begin(self.row.kind) {
                 kind = Some(begin);
                 continue;
             }
@@ -153,54 +148,39 @@ impl<'a> Scan<'a, '_> {
     /// Reads a value to where it belongs; none when it is not what the field asks for.
     #[inline(always)]
     fn field(&mut self, id: Id, day: &mut LastDay) -> Option<()> {
-        let (cursor, line) = (&mut self.cursor, &mut *self.line);
+        let (cursor, row) = (&mut self.cursor, &mut *self.row);
         match id {
-            Id::Kind => line.kind = Some(Kind::from_name(cursor.string()?)?),
+            Id::Kind => row.kind = Some(Kind::from_name(cursor.string()?)?),
             // Versions differ in fields and words that one of them lacks; a line that has these is not judged here.
             Id::V => return (1..=upcast::CURRENT).contains(&cursor.count()?).then_some(()),
-            Id::Ts => line.ts = stamp(cursor, day)?,
+            Id::Ts => row.ts = stamp(cursor, day)?,
             Id::RunId => {
-                let run = run_id(cursor)?;
-                (self.met)(run.key());
-                line.run_id = Some(run);
+                let (span, key) = run_id(cursor)?;
+                row.put_run(span, key);
+                (self.met)(key);
             }
-            Id::Agent => line.agent = name(cursor)?,
-            Id::Strategy => line.strategy = name(cursor)?,
-            Id::EventId => line.event_id = name(cursor)?,
-            Id::Symbol => line.symbol = name(cursor)?,
-            Id::LatencyMs => line.latency_ms = Some(cursor.amount()?),
-            Id::TokensIn => line.tokens_in = Some(cursor.count()?),
-            Id::TokensOut => line.tokens_out = Some(cursor.count()?),
-            Id::CostUsd => line.cost_usd = Some(cursor.amount()?),
-            Id::Errors => line.errors = Some(count_or_bool(cursor)?),
-            Id::Reward => line.reward = Some(cursor.float()?),
-            Id::RealizedPnlBps => line.realized_pnl_bps = Some(cursor.float()?),
-            Id::ScoreFinal => line.score_final = Some(cursor.float()?),
-            Id::Direction => line.direction = Some(direction(cursor.string()?)?),
-            Id::Price => line.price = Some(cursor.float()?),
-            Id::CachedTokens => line.cached_tokens = Some(cursor.count()?),
-            Id::ErrorType => line.error_type = words(cursor)?,
-            Id::Model => line.model = words(cursor)?,
-            Id::SessionId => line.session_id = words(cursor)?,
-            Id::Phase => line.phase = words(cursor)?,
-            Id::Outcome => line.outcome = words(cursor)?,
-            Id::CapitalUsd => line.capital_usd = Some(cursor.float()?),
-            Id::MaxLossUsd => line.max_loss_usd = Some(cursor.float()?),
-            Id::FillProb => line.fill_prob = Some(cursor.float()?),
-            Id::Regime => line.regime = words(cursor)?,
-            Id::ExpectedEdgeBps => line.expected_edge_bps = Some(cursor.float()?),
-            Id::NotionalUsd => line.notional_usd = Some(cursor.float()?),
-            Id::EntryPrice => line.entry_price = Some(cursor.float()?),
-            Id::ExitPrice => line.exit_price = Some(cursor.float()?),
-            _ => return None,
+            _ => match id.field().shape {
+                ValueShape::Number => row.put_number(id, cursor.float()?),
+                ValueShape::Amount => row.put_number(id, cursor.amount()?),
+                ValueShape::Count => row.put_number(id, cursor.count()? as f64),
+                ValueShape::CountOrBool => row.put_number(id, count_or_bool(cursor)? as f64),
+                ValueShape::Name => row.put_text(id, name(cursor)?),
+                ValueShape::Text => {
+                    let span = cursor.string_span()?;
+                    row.put_text(id, span);
+                    self.empty |= u64::from(span.0 == span.1) << id as u64;
+                }
+                ValueShape::Direction => row.put_direction(direction(cursor.string()?)?),
+                ValueShape::Stamp | ValueShape::Version | ValueShape::Flag => return None,
+            },
         }
         Some(())
     }
 }
 
 /// Finds the kind, and makes sure that the fields are those of the kind and that none is missing.
-fn judge(line: &mut Line, fields: u64) -> Option<()> {
-    let kind = match line.kind {
+fn judge(row: &mut Row, fields: u64) -> Option<()> {
+    let kind = match row.kind {
         Some(kind) => kind,
         None => told(fields)?,
     };
@@ -217,7 +197,7 @@ fn judge(line: &mut Line, fields: u64) -> Option<()> {
     if kind == Kind::Pnl && !(has(fields, &[Id::RealizedPnlBps]) && has(fields, &[Id::Agent, Id::RunId])) {
         return None;
     }
-    line.kind = Some(kind);
+    row.kind = Some(kind);
     Some(())
 }
 
@@ -240,29 +220,24 @@ fn has(fields: u64, any: &[Id]) -> bool {
 }
 
 #[inline(always)]
-fn name<'a>(cursor: &mut Cursor<'a, '_>) -> Option<Name<'a>> {
-    let text = cursor.string()?;
-    (1..=NAME_BYTES_MAX).contains(&text.len()).then_some(Some(Cow::Borrowed(text)))
+fn name(cursor: &mut Cursor) -> Option<Span> {
+    let (from, to) = cursor.string_span()?;
+    (1..=NAME_BYTES_MAX as u32).contains(&(to - from)).then_some((from, to))
 }
 
 /// The name of a run, mostly a UUID: what holds its digits holds no quotation mark.
 #[inline(always)]
-fn run_id<'a>(cursor: &mut Cursor<'a, '_>) -> Option<RunId<'a>> {
+fn run_id(cursor: &mut Cursor) -> Option<(Span, Key)> {
     let (from, to) = (cursor.at + 1, cursor.at + 1 + UUID);
     if cursor.peek() == b'"'
         && cursor.padded.byte(to) == b'"'
-        && let Some(name) = cursor.text.get(from..to)
-        && let Some(key) = Key::of_uuid(name.as_bytes())
+        && let Some(key) = Key::of_uuid(cursor.padded.between(from, to))
     {
         cursor.at = to + 1;
-        return Some(RunId::of_key(name, key));
+        return Some(((from as u32, to as u32), key));
     }
-    name(cursor)?.map(RunId::of)
-}
-
-#[inline(always)]
-fn words<'a>(cursor: &mut Cursor<'a, '_>) -> Option<Name<'a>> {
-    cursor.string().map(|text| Some(Cow::Borrowed(text)).filter(|text| !text.is_empty()))
+    let (from, to) = name(cursor)?;
+    Some(((from, to), Key::of(cursor.text.get(from as usize..to as usize)?)))
 }
 
 #[inline(always)]

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::Intake;
 use crate::{
-    event::{Action, Kind, Line, Malformed, Nanos, Reason, RunId, money},
+    event::{Action, Id, Kind, Line, Malformed, Nanos, Reason, money},
     fold::batch::{Batch, Body, Check, Command, Event, Named, Release, Reserve},
     policy::{InForce, Policy},
     subject::Subject,
@@ -20,7 +20,7 @@ pub fn fault_or_policy(line: &Line, stream: &str) -> Result<Option<Policy>, Malf
     if let Some(fault) = line.control_fault() {
         return Err(fault);
     }
-    let text = line.policy.as_deref().filter(|_| line.kind == Some(Kind::Policy));
+    let text = line.text(Id::Policy).filter(|_| line.kind == Some(Kind::Policy));
     let policy = text.map(Policy::from_toml).transpose();
     policy.map_err(|error| Malformed { reason: Reason::Range, detail: error.to_string() })
 }
@@ -41,14 +41,14 @@ impl Intake {
             Some(Kind::Check) => self.check(line, batch).map(Body::Check),
             Some(Kind::Reserve) => self.reserve(line, batch).map(Body::Reserve),
             Some(Kind::Release) => {
-                let agent = line.agent.as_deref().map(|name| (self.named_agent(name, batch), batch.keep(name)));
+                let agent = line.text(Id::Agent).map(|name| (self.named_agent(name, batch), batch.keep(name)));
                 Some(Body::Release(Release { agent }))
             }
             _ => None,
         };
         let Some(body) = body else { return };
-        let run = line.run_id.as_ref().map(RunId::key);
-        let run_id = line.run_id.as_deref().map(|id| batch.keep(id));
+        let run = line.run();
+        let run_id = line.text(Id::RunId).map(|id| batch.keep(id));
         // The agent stands in the body: none of its own lines is this.
         let event = Event { origin: position, time, agent: None, strategy: None, run, run_id, body };
         self.push(event, position, batch);
@@ -58,14 +58,14 @@ impl Intake {
     fn enforce(&mut self, line: &Line, policy: Policy, position: u64, batch: &mut Batch) -> Body {
         if !self.fixed {
             self.policy = Arc::new(InForce::new(policy));
-            self.state.policy = line.policy.as_deref().map(str::to_owned);
+            self.state.policy = line.text(Id::Policy).map(str::to_owned);
             batch.policies.push((position, self.policy.clone()));
         }
         Body::Policy
     }
 
     fn command(&self, line: &Line, batch: &mut Batch) -> Option<Command> {
-        let subject = match (line.agent.as_deref(), line.strategy.as_deref()) {
+        let subject = match (line.text(Id::Agent), line.text(Id::Strategy)) {
             (Some(agent), _) => self.named_agent(agent, batch),
             (None, Some(strategy)) => match self.strategy_ids.get(strategy) {
                 Some(id) => Named::Known(Subject::Strategy(*id)),
@@ -74,33 +74,33 @@ impl Intake {
             (None, None) => Named::Known(Subject::Fleet),
         };
         Some(Command {
-            action: Action::from_name(line.action.as_deref()?)?,
+            action: Action::from_name(line.text(Id::Action)?)?,
             subject,
-            actor: batch.keep(line.actor.as_deref()?),
-            reason: line.reason.as_deref().map(|text| batch.keep(text)),
+            actor: batch.keep(line.text(Id::Actor)?),
+            reason: line.text(Id::Reason).map(|text| batch.keep(text)),
         })
     }
 
     fn check(&self, line: &Line, batch: &mut Batch) -> Option<Check> {
         Some(Check {
-            agent: self.named_agent(line.agent.as_deref()?, batch),
-            symbol: line.symbol.as_deref().map(|text| batch.keep(text)),
-            notional_usd: line.notional_usd,
-            expected_edge_bps: line.expected_edge_bps,
-            spread_bps: line.spread_bps,
-            slippage_bps: line.slippage_bps,
-            data_age_sec: line.data_age_sec,
-            paper: line.paper,
-            reduce: line.reduce,
+            agent: self.named_agent(line.text(Id::Agent)?, batch),
+            symbol: line.text(Id::Symbol).map(|text| batch.keep(text)),
+            notional_usd: line.number(Id::NotionalUsd),
+            expected_edge_bps: line.number(Id::ExpectedEdgeBps),
+            spread_bps: line.number(Id::SpreadBps),
+            slippage_bps: line.number(Id::SlippageBps),
+            data_age_sec: line.number(Id::DataAgeSec),
+            paper: line.flag(Id::Paper),
+            reduce: line.flag(Id::Reduce),
         })
     }
 
     fn reserve(&self, line: &Line, batch: &mut Batch) -> Option<Reserve> {
-        let agent = line.agent.as_deref()?;
+        let agent = line.text(Id::Agent)?;
         Some(Reserve {
             agent: self.named_agent(agent, batch),
             name: batch.keep(agent),
-            amount: money::nano_usd(line.amount_usd?),
+            amount: money::nano_usd(line.number(Id::AmountUsd)?),
         })
     }
 

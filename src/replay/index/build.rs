@@ -5,6 +5,7 @@ use super::{
     segment::{FORMAT, Header, Packed, to_bytes},
 };
 use crate::{
+    event::Id,
     fold::Place,
     layout::Layout,
     replay::{Gap, ReplayError, lookup::LINE_BYTES_MAX},
@@ -121,7 +122,7 @@ impl Part {
         let before = self.entries.len();
         let mut position = round.first;
         let read = each_line(&directory.source(round), LINE_BYTES_MAX, &mut |line, place, raw| {
-            let id = line.as_ref().ok().and_then(|line| line.run_id.as_deref());
+            let id = line.as_ref().ok().and_then(|line| line.text(Id::RunId));
             if let (Some(id), RawLine::Line(bytes)) = (id, raw) {
                 let file = self.file(place);
                 self.entries.push(Packed { hash: hash(id), position, offset: place.offset, file, check: check(bytes) });

@@ -9,7 +9,7 @@ use super::{
     errors::{ApiError, json_response},
 };
 use crate::{
-    event::{Decoder, Kind, Nanos, Stamp, control},
+    event::{Decoder, Id, Kind, Nanos, Stamp, control},
     fold::lines::Outcome,
     serve::{room::Bound, routes::App, tokens::Caller},
     streams::lines::is_blank,
@@ -106,10 +106,10 @@ fn line_of(decoder: &mut Decoder, bytes: &[u8], limit: usize, ts: &str, caller: 
     }
     // Prices are about everybody.
     let own = matches!(line.kind, Some(Kind::Run | Kind::Alpha | Kind::Pnl));
-    if caller.agent.is_some() && !own || !caller.speaks_for(line.agent.as_deref()) {
+    if caller.agent.is_some() && !own || !caller.speaks_for(line.text(Id::Agent)) {
         return Err(Fault::Agent);
     }
-    if !caller.may_name(line.strategy.as_deref()) {
+    if !caller.may_name(line.text(Id::Strategy)) {
         let detail = "this token may not name the strategy; give the token strategy = \"...\", or leave it out";
         return Err(Fault::Bad("strategy", detail.to_owned()));
     }

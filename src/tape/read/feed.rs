@@ -1,6 +1,6 @@
-use super::{BATCH_LINES, Reader, Until};
+use super::{BATCH_LINES, Reader, Until, time_of};
 use crate::{
-    event::{Decoded, Key, Line, Nanos, Stamp},
+    event::{Decoded, Key, Nanos},
     fold::{Batch, Intake, Place},
     streams::RawLine,
 };
@@ -27,7 +27,7 @@ impl Reader for Feed<'_> {
         let past = match self.until {
             Until::End => false,
             Until::Position(end) => self.intake.position() >= end,
-            Until::Time(end) => matches!(line, Ok(Line { ts: Stamp::At(ts), .. }) if *ts > end),
+            Until::Time(end) => time_of(line) > Some(end),
         };
         if past || self.enters_another_step(line) && !self.flush() {
             return false;
@@ -43,7 +43,7 @@ impl Reader for Feed<'_> {
 
 impl Feed<'_> {
     fn enters_another_step(&self, line: Decoded) -> bool {
-        let (Some(step), Ok(Line { ts: Stamp::At(ts), .. })) = (self.step, line) else { return false };
+        let (Some(step), Some(ts)) = (self.step, time_of(line)) else { return false };
         self.intake.tape_time().is_some_and(|now| ts.div_euclid(step) > now.div_euclid(step))
     }
 
