@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::{
     fold::{Batch, Emitted, Engine, Intake, Registration},
     policy::InForce,
-    tape::{Directory, HorizonError, ReadError, TapeError, Until, read_round},
+    tape::{Directory, HorizonError, ReadError, RoundSource, TapeError, Until, read_round},
 };
 
 /// Every decision on disk against what the tape gives.
@@ -122,20 +122,20 @@ pub fn replay_through(
     if threads > 1 {
         (engine, intake) = threads::fold(directory, engine, intake, until, threads, &mut take)?;
     } else {
-        read(directory, &mut intake, until, &mut |batch| take(&batch, engine.step(&batch)))?;
+        read(directory, &mut |source| {
+            read_round(source, &mut intake, until, &mut |batch| take(&batch, engine.step(&batch)))
+        })?;
     }
     Ok(Replayed { engine, intake, decisions })
 }
 
-/// Hands on what a directory holds, batch by batch.
+/// Reads what a directory holds, round by round, until `round` says that it is enough.
 fn read(
     directory: &Directory,
-    intake: &mut Intake,
-    until: Until,
-    sink: &mut dyn FnMut(Batch),
+    round: &mut dyn FnMut(&RoundSource) -> Result<bool, ReadError>,
 ) -> Result<(), ReplayError> {
     for source in directory.rounds(0)? {
-        if !read_round(&source?, intake, until, sink)? {
+        if !round(&source?)? {
             break;
         }
     }

@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use super::{
     Key,
     line::{Line, Malformed},
+    row::Row,
 };
 
 /// A place in a line, and what stands there.
@@ -59,12 +60,63 @@ impl Decoder {
         Ok(())
     }
 
+    /// A line that is within the limit, before its turn.
+    pub fn before_its_turn(&mut self, text: &str) -> Predecoded {
+        let mut row = Row::default();
+        match fast::decode(text.strip_suffix('\r').unwrap_or(text), &mut self.before, &mut row, &|_| {}) {
+            Some(()) => Predecoded::Row(row),
+            None => Predecoded::of(text.as_bytes(), usize::MAX),
+        }
+    }
+
     fn at_once<'a>(&mut self, bytes: &'a [u8], most: usize, line: &mut Line<'a>, met: &dyn Fn(Key)) -> Option<()> {
         let text = simdutf8::basic::from_utf8(bytes).ok().filter(|_| bytes.len() <= most)?;
         let text = text.strip_suffix('\r').unwrap_or(text);
         fast::decode(text, &mut self.before, &mut line.row, met)?;
         line.text = Cow::Borrowed(text);
         Some(())
+    }
+}
+
+/// What a line says that waits for its turn beside its text.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are rows")]
+pub enum Predecoded {
+    /// Of that text.
+    Row(Row),
+    /// What the reference said.
+    Rest(Box<Result<Line<'static>, Malformed>>),
+}
+
+impl Predecoded {
+    /// By the reference alone.
+    pub fn of(bytes: &[u8], line_bytes_max: usize) -> Predecoded {
+        Predecoded::Rest(Box::new(reference::decode(bytes, line_bytes_max)))
+    }
+
+    pub fn malformed(why: Malformed) -> Predecoded {
+        Predecoded::Rest(Box::new(Err(why)))
+    }
+
+    /// The line, whose text is asked for where it is needed.
+    ///
+    /// # Errors
+    /// It is malformed.
+    #[inline]
+    pub fn line<'a>(&self, text: impl FnOnce() -> Option<&'a str>) -> Result<Line<'a>, Malformed> {
+        match self {
+            Predecoded::Row(row) => Ok(Line { row: *row, text: Cow::Borrowed(text().unwrap_or_default()) }),
+            Predecoded::Rest(line) => (**line).clone(),
+        }
+    }
+
+    /// The run that it names.
+    #[inline]
+    pub fn run(&self) -> Option<Key> {
+        match self {
+            Predecoded::Row(row) => row.run(),
+            Predecoded::Rest(line) => line.as_ref().as_ref().ok()?.run(),
+        }
     }
 }
 

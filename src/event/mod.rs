@@ -40,7 +40,7 @@ mod visit;
 mod words;
 
 pub use action::Action;
-pub use decode::{Decoder, decode};
+pub use decode::{Decoder, Predecoded, decode};
 pub use fields::Id;
 pub use key::Key;
 pub use kind::Kind;

@@ -1,16 +1,20 @@
 use std::{
     panic,
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+    },
     thread::{self, ScopedJoinHandle},
 };
 
 use super::{ReplayError, read};
 use crate::{
+    event::Decoder,
     fold::{
         Batch, Emitted, Engine, Intake,
         engine::{self, Group, Said},
     },
-    tape::{Directory, Until},
+    tape::{Directory, Readahead, Until, read_round_ahead},
 };
 
 /// Batches between two threads at most: enough that neither waits for a hiccup of the other, few enough to stay in the
@@ -23,9 +27,10 @@ struct Work {
     said: Said,
 }
 
-/// Folds a directory in a chain of threads: the first reads, decodes, takes in and holds the first consumers, each further
-/// one holds a group of them, and the caller's is the last. A batch goes from thread to thread in tape order, so every
-/// consumer sees and hears what it would in one thread. Returns where all stand at the end.
+/// Folds a directory in a chain of threads: the first takes lines in and holds the first consumers, each further one holds a
+/// group of them, and the caller's is the last. A batch goes from thread to thread in tape order, so every consumer sees and
+/// hears what it would in one thread. Lines are decoded before their turn by whoever would otherwise wait for the thread
+/// before or behind. Returns where all stand at the end.
 pub fn fold(
     directory: &Directory,
     engine: Engine,
@@ -38,24 +43,31 @@ pub fn fold(
     let mut groups = engine.into_groups(&shares).into_iter();
     let mut first = groups.next().unwrap_or_default();
     let mut last = groups.next_back().unwrap_or_default();
+    let readahead = Arc::<Readahead>::default();
     thread::scope(|scope| {
         let (to_next, mut inbox) = sync_channel(QUEUE);
+        let mut helper = Helper::of(&readahead);
         let reader = scope.spawn(move || {
-            let result = read(directory, &mut intake, until, &mut |batch| {
+            let readahead = helper.readahead.clone();
+            let mut sink = |batch| {
                 let mut said = Said::default();
                 engine::step(&mut first, &batch, &mut said);
                 // Whoever is gone at the other end has failed; that is told when it is waited for.
-                let _ = to_next.send(Work { batch, said });
-            });
+                helper.send(&to_next, Work { batch, said });
+            };
+            let mut round = |source: &_| read_round_ahead(source, &mut intake, until, &readahead, &mut sink);
+            let result = read(directory, &mut round);
             result.map(|()| (first, intake))
         });
         let mut stages = Vec::new();
         for group in groups {
             let (to_next, next) = sync_channel(QUEUE);
             let before = std::mem::replace(&mut inbox, next);
-            stages.push(scope.spawn(move || pass(group, &before, &to_next)));
+            let helper = Helper::of(&readahead);
+            stages.push(scope.spawn(move || pass(group, &before, &to_next, helper)));
         }
-        for mut work in inbox {
+        let mut helper = Helper::of(&readahead);
+        while let Some(mut work) = helper.receive(&inbox) {
             engine::step(&mut last, &work.batch, &mut work.said);
             sink(&work.batch, work.said.all());
         }
@@ -65,31 +77,69 @@ pub fn fold(
     })
 }
 
-/// What reading takes, in consumers of the usual kind.
-const READING: usize = 10;
+/// A thread that decodes lines before their turn while it has nothing else to do.
+struct Helper {
+    readahead: Arc<Readahead>,
+    decoder: Decoder,
+}
 
-/// How many consumers each thread holds, in list order, so that all have about as much to do. The first one also reads.
+impl Helper {
+    fn of(readahead: &Arc<Readahead>) -> Helper {
+        Helper { readahead: readahead.clone(), decoder: Decoder::default() }
+    }
+
+    fn help(&mut self) -> bool {
+        self.readahead.help(&mut self.decoder)
+    }
+
+    /// The next batch; none when no more will come.
+    fn receive(&mut self, inbox: &Receiver<Work>) -> Option<Work> {
+        loop {
+            match inbox.try_recv() {
+                Ok(work) => return Some(work),
+                Err(TryRecvError::Empty) if self.help() => {}
+                Err(_) => return inbox.recv().ok(),
+            }
+        }
+    }
+
+    /// Hands a batch on; false when nobody is there any more.
+    fn send(&mut self, next: &SyncSender<Work>, mut work: Work) -> bool {
+        loop {
+            match next.try_send(work) {
+                Ok(()) => return true,
+                Err(TrySendError::Full(back)) if self.help() => work = back,
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return next.send(back).is_ok(),
+            }
+        }
+    }
+}
+
+/// What taking a line in takes, in consumers of the usual kind.
+const INTAKE: usize = 3;
+
+/// How many consumers each thread holds, in list order, so that all have about as much to do. The first one also takes in.
 fn shares(consumers: usize, threads: usize) -> Vec<usize> {
     let threads = threads.clamp(2, consumers.max(1) + 1);
-    let (mut work, mut left, mut shares) = (consumers + READING, consumers, Vec::with_capacity(threads));
+    let (mut work, mut left, mut shares) = (consumers + INTAKE, consumers, Vec::with_capacity(threads));
     for thread in 0..threads {
         let fair = work.div_ceil(threads - thread);
-        let reading = if thread == 0 { READING } else { 0 };
+        let intake = if thread == 0 { INTAKE } else { 0 };
         // Whoever comes after has at least one.
         let most = left.saturating_sub(threads - thread - 1);
-        let share = if thread + 1 == threads { left } else { fair.saturating_sub(reading).min(most) };
+        let share = if thread + 1 == threads { left } else { fair.saturating_sub(intake).min(most) };
         shares.push(share);
         left -= share;
-        work -= share + reading;
+        work -= share + intake;
     }
     shares
 }
 
 /// Folds what comes in and hands it on.
-fn pass(mut group: Group, inbox: &Receiver<Work>, next: &SyncSender<Work>) -> Group {
-    while let Ok(mut work) = inbox.recv() {
+fn pass(mut group: Group, inbox: &Receiver<Work>, next: &SyncSender<Work>, mut helper: Helper) -> Group {
+    while let Some(mut work) = helper.receive(inbox) {
         engine::step(&mut group, &work.batch, &mut work.said);
-        if next.send(work).is_err() {
+        if !helper.send(next, work) {
             break;
         }
     }

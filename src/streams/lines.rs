@@ -42,6 +42,16 @@ struct Current {
     length: u64,
 }
 
+/// Where lines that were taken out of a reader lie.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Taken {
+    /// Offset in the file of the first byte.
+    pub offset: u64,
+    /// Bytes of the first line before that, which was already too long, and whether they were all blank.
+    pub skipped: u64,
+    pub skipped_blank: bool,
+}
+
 const CHUNK: usize = 256 * 1024;
 
 impl<R: Read> LineReader<R> {
@@ -101,6 +111,38 @@ impl<R: Read> LineReader<R> {
                 self.current = Current { offset, from, to, length };
                 return Ok(true);
             }
+        }
+    }
+
+    /// Takes all whole lines that were read at once out of the reader: their bytes, to the newline of the last, into `bytes`
+    /// whatever that held. None at the end of the range.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn take_lines(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<Taken>> {
+        loop {
+            let Some(newline) = memchr::memrchr(b'\n', &self.buffer[self.searched..self.end]) else {
+                self.skip_oversize();
+                if self.ended || !self.fill()? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            let behind = self.searched + newline + 1;
+            let rest = self.end - behind;
+            // What it had is not written anew, where it suffices.
+            if bytes.len() < rest {
+                bytes.resize(rest, 0);
+            }
+            bytes[..rest].copy_from_slice(&self.buffer[behind..self.end]);
+            std::mem::swap(&mut self.buffer, bytes);
+            bytes.truncate(behind);
+            bytes.drain(..self.start);
+            let taken = Taken { offset: self.offset, skipped: self.skipped, skipped_blank: self.skipped_blank };
+            self.offset += (behind - self.start) as u64;
+            (self.start, self.searched, self.end) = (0, 0, rest);
+            (self.skipped, self.skipped_blank) = (0, true);
+            return Ok(Some(taken));
         }
     }
 

@@ -29,6 +29,9 @@ pub use fault::{Faults, ReadError, TO_ITS_END};
 pub use horizon::{Horizon, HorizonError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
-pub use read::{ExtentBytes, ExtentSource, RoundSource, Until, each_line, read_in_steps, read_rest, read_round};
+pub use read::{
+    ExtentBytes, ExtentSource, RoundSource, Until, ahead::Readahead, each_line, read_in_steps, read_rest, read_round,
+    read_round_ahead,
+};
 pub use round::{Extent, Round};
 pub use tail::{Torn, mend};

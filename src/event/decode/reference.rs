@@ -13,7 +13,7 @@ pub const DEPTH_MAX: usize = 64;
 /// It is the last word on what a line means: serde_json reads the recognised fields and skips the rest, and the rules
 /// that JSON does not have are judged afterwards. A line with several faults is counted under the first of: oversize, utf8,
 /// json, not_object, depth, duplicate_key, version, then the fields in the order of the table, then missing.
-pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'_>, Malformed> {
+pub fn decode(bytes: &[u8], line_bytes_max: usize) -> Result<Line<'static>, Malformed> {
     if bytes.len() > line_bytes_max {
         let detail = format!("{} bytes; want at most {line_bytes_max}", bytes.len());
         return Err(Malformed { reason: Reason::Oversize, detail });

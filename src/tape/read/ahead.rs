@@ -1,0 +1,228 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use super::block::Block;
+use crate::{
+    event::{Decoder, Key, Line, Malformed},
+    streams::{LineReader, RawLine, source},
+};
+
+/// Blocks of an extent that are decoded, or being decoded, at most.
+const DEPTH: u64 = 4;
+
+/// How many lines before its turn a run is heard of.
+const NOTICE: usize = 8;
+
+/// Extents that want blocks of their lines decoded before it is their turn. Whoever has nothing else to do helps: what
+/// comes out, and in which order, depends on the bytes alone.
+#[derive(Debug, Default)]
+pub struct Readahead {
+    wanted: Mutex<VecDeque<Weak<Blocks>>>,
+    /// Blocks that were read to their end, to be filled anew.
+    spare: Mutex<Vec<Block>>,
+}
+
+impl Readahead {
+    /// Decodes a block that will be asked for; false when none is wanted.
+    pub fn help(&self, decoder: &mut Decoder) -> bool {
+        loop {
+            let Some(blocks) = lock(&self.wanted).pop_front() else { return false };
+            if blocks.upgrade().is_some_and(|blocks| blocks.decode_next(self, decoder)) {
+                return true;
+            }
+        }
+    }
+
+    fn want(&self, blocks: &Arc<Blocks>) {
+        lock(&self.wanted).push_back(Arc::downgrade(blocks));
+    }
+}
+
+type Reader = LineReader<io::Take<source::Bytes>>;
+
+/// The blocks of an extent: read one after another, decoded at the same time, given out in order.
+struct Blocks {
+    line_bytes_max: usize,
+    reader: Mutex<Reader>,
+    progress: Mutex<Progress>,
+    /// A block was decoded, or there is none any more.
+    came: Condvar,
+}
+
+/// How far the blocks of an extent are. Blocks are numbered from 0.
+#[derive(Default)]
+struct Progress {
+    /// Blocks that somebody took on.
+    begun: u64,
+    given: u64,
+    /// Decoded, not yet given out.
+    ready: BTreeMap<u64, io::Result<Block>>,
+    /// All that there are were begun.
+    ended: bool,
+}
+
+impl Progress {
+    /// Whether all were given out.
+    fn is_over(&self) -> bool {
+        self.ended && self.begun == self.given
+    }
+}
+
+impl Blocks {
+    /// Takes on the next block; false where enough are on their way, or none is left.
+    fn decode_next(&self, readahead: &Readahead, decoder: &mut Decoder) -> bool {
+        let mut reader = lock(&self.reader);
+        let number = {
+            let mut progress = lock(&self.progress);
+            if progress.ended || progress.begun - progress.given >= DEPTH {
+                return false;
+            }
+            progress.begun += 1;
+            progress.begun - 1
+        };
+        // Whatever happens, somebody may be waiting for it.
+        let mut promise = Promise { blocks: self, number, kept: None };
+        let mut block = lock(&readahead.spare).pop().unwrap_or_default();
+        let read = block.read(&mut reader);
+        if !matches!(read, Ok(true)) {
+            lock(&self.progress).ended = true;
+        }
+        drop(reader);
+        promise.kept = Some(read.map(|_| {
+            block.decode(decoder, self.line_bytes_max);
+            block
+        }));
+        true
+    }
+
+    /// The next block in order, decoded here when nobody has begun it; an empty one at the end.
+    fn next(self: &Arc<Self>, readahead: &Readahead, decoder: &mut Decoder) -> io::Result<Block> {
+        loop {
+            let mut progress = lock(&self.progress);
+            let number = progress.given;
+            if let Some(block) = progress.ready.remove(&number) {
+                progress.given += 1;
+                drop(progress);
+                readahead.want(self);
+                return block;
+            }
+            if progress.is_over() {
+                return Ok(Block::default());
+            }
+            drop(progress);
+            if !self.decode_next(readahead, decoder) {
+                let there = |progress: &Progress| progress.ready.contains_key(&number) || progress.is_over();
+                let waits = |progress: &mut Progress| !there(progress);
+                drop(self.came.wait_while(lock(&self.progress), waits));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Blocks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Blocks")
+    }
+}
+
+/// A block that was taken on, and is told of when this is let go of.
+struct Promise<'a> {
+    blocks: &'a Blocks,
+    number: u64,
+    kept: Option<io::Result<Block>>,
+}
+
+impl Drop for Promise<'_> {
+    fn drop(&mut self) {
+        let kept = self.kept.take().unwrap_or_else(|| Err(io::Error::other("decoding was broken off")));
+        lock(&self.blocks.progress).ready.insert(self.number, kept);
+        self.blocks.came.notify_all();
+    }
+}
+
+/// The lines of an extent, one after another, decoded before it is their turn.
+pub struct Ahead {
+    readahead: Arc<Readahead>,
+    blocks: Arc<Blocks>,
+    block: Block,
+    /// Number of the line within the block.
+    at: usize,
+}
+
+impl Ahead {
+    /// Before the first line.
+    pub fn new(readahead: &Arc<Readahead>, reader: Reader, line_bytes_max: usize) -> Ahead {
+        let (reader, progress) = (Mutex::new(reader), Mutex::default());
+        let blocks = Arc::new(Blocks { line_bytes_max, reader, progress, came: Condvar::new() });
+        (0..DEPTH).for_each(|_| readahead.want(&blocks));
+        Ahead { readahead: readahead.clone(), blocks, block: Block::default(), at: 0 }
+    }
+
+    /// Goes to the next line; false at the end.
+    ///
+    /// # Errors
+    /// Reading failed. Lines before that were given.
+    #[inline]
+    pub fn advance(&mut self, decoder: &mut Decoder) -> io::Result<bool> {
+        self.at += 1;
+        if self.at < self.block.len() {
+            return Ok(true);
+        }
+        self.next_block(decoder)
+    }
+
+    #[inline(never)]
+    fn next_block(&mut self, decoder: &mut Decoder) -> io::Result<bool> {
+        self.at = 0;
+        loop {
+            let next = self.blocks.next(&self.readahead, decoder)?;
+            let ended = next.is_end();
+            lock(&self.readahead.spare).push(std::mem::replace(&mut self.block, next));
+            // All of its lines may be blank.
+            if ended || self.block.len() > 0 {
+                return Ok(!ended);
+            }
+        }
+    }
+
+    /// Where the line begins in the file.
+    pub fn offset(&self) -> u64 {
+        self.block.offset(self.at)
+    }
+
+    /// The bytes of the line.
+    pub fn raw(&self) -> RawLine<'_> {
+        self.block.raw(self.at)
+    }
+
+    /// What the line says.
+    ///
+    /// # Errors
+    /// It is malformed.
+    #[inline]
+    pub fn line(&self) -> Result<Line<'_>, Malformed> {
+        self.block.line(self.at)
+    }
+
+    /// The run of a line that comes soon.
+    #[inline]
+    pub fn run_to_come(&self) -> Option<Key> {
+        self.block.run(self.at + NOTICE)
+    }
+
+    /// Shows what reads the bytes.
+    pub fn with_reader<T>(&self, look: impl FnOnce(&Reader) -> T) -> T {
+        look(&lock(&self.blocks.reader))
+    }
+}
+
+/// What another thread left behind is whole: it is changed in one step.
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

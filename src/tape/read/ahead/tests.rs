@@ -1,0 +1,147 @@
+use std::{
+    io::{Cursor, Read},
+    thread,
+};
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Longest line allowed, so that some are too long.
+const MOST: usize = 120;
+
+/// Reads some bytes, then fails or breaks off.
+struct Breaking(&'static str);
+
+impl Read for Breaking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        assert!(self.0 != "panic", "breaks off");
+        Err(io::Error::other(self.0))
+    }
+}
+
+fn reader(bytes: &[u8], chunk: usize, end: Option<&'static str>) -> Reader {
+    let bytes = Cursor::new(bytes.to_vec());
+    let all: source::Bytes = match end {
+        None => Box::new(bytes),
+        Some(end) => Box::new(bytes.chain(Breaking(end))),
+    };
+    LineReader::new(all.take(u64::MAX), 1000, MOST).with_chunk(chunk)
+}
+
+fn shown(offset: u64, raw: RawLine, line: Result<Line, Malformed>) -> String {
+    format!("{offset} {raw:?} {line:?}")
+}
+
+/// Line by line, each decoded when it is its turn; then how it ended, and the digest of all.
+fn in_turn(mut reader: Reader) -> Vec<String> {
+    let (mut decoder, mut told) = (Decoder::default(), Vec::new());
+    loop {
+        match reader.advance() {
+            Ok(true) => {
+                let line = match reader.line() {
+                    RawLine::Line(bytes) => decoder.line(bytes, MOST),
+                    RawLine::Oversize(length) => Err(Malformed::oversize(length, MOST)),
+                };
+                told.push(shown(reader.offset(), reader.line(), line));
+            }
+            end => {
+                told.push(format!("{end:?} {} {}", reader.rest(), reader.digest()));
+                return told;
+            }
+        }
+    }
+}
+
+/// The same ahead, with so many helpers.
+fn ahead(reader: Reader, helpers: usize) -> Vec<String> {
+    let readahead = Arc::<Readahead>::default();
+    let (mut ahead, mut told) = (Ahead::new(&readahead, reader, MOST), Vec::new());
+    thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut decoder = Decoder::default();
+                    while Arc::strong_count(&readahead) > 1 {
+                        if !readahead.help(&mut decoder) {
+                            thread::yield_now();
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut decoder = Decoder::default();
+        loop {
+            match ahead.advance(&mut decoder) {
+                Ok(true) => told.push(shown(ahead.offset(), ahead.raw(), ahead.line())),
+                end => {
+                    told.push(format!("{end:?} {}", ahead.with_reader(|r| format!("{} {}", r.rest(), r.digest()))));
+                    break;
+                }
+            }
+        }
+        drop(ahead);
+        // One that broke off is the only one that may.
+        helpers.into_iter().for_each(|helper| drop(helper.join()));
+    });
+    told
+}
+
+#[track_caller]
+fn check(bytes: &[u8], chunk: usize, end: Option<&'static str>) {
+    let want = in_turn(reader(bytes, chunk, end));
+    for helpers in [0, 1, 3] {
+        assert_eq!(ahead(reader(bytes, chunk, end), helpers), want, "{helpers} helpers, {chunk} bytes at once");
+    }
+}
+
+#[test]
+fn lines_of_every_kind_at_the_borders_of_blocks() {
+    let long = format!("{}\n{}\n \t\r\n", "x".repeat(MOST), " ".repeat(3 * MOST));
+    let lines = [
+        "",
+        "\n\n",
+        "{\"agent\":\"a\",\"run_id\":\"r\",\"reward\":1}\r\n",
+        "{\"agent\":\"\\u0061\",\"reward\":1}\nnonsense\n{\"realized_pnl_bps\":1}\n",
+        "{\"agent\":\"\u{e9}\",\"reward\":1}\n",
+        &long,
+        &"y".repeat(4 * MOST),
+        "\n{\"symbol\":\"X\",\"price\":2}\n{\"kind\":\"weather\"}\n",
+        "{\"agent\":\"a\",",
+    ];
+    let mut all = lines.concat().into_bytes();
+    for chunk in [1, 7, 64, 4096] {
+        check(&all, chunk, None);
+        check(&all, chunk, Some("the disk is gone"));
+    }
+    // Not UTF-8.
+    let place = all.iter().position(|byte| *byte == 0xa9).unwrap();
+    all[place] = b'x';
+    [5, 4096].into_iter().for_each(|chunk| check(&all, chunk, None));
+}
+
+#[test]
+fn nobody_waits_for_a_helper_that_broke_off() {
+    let line = b"{\"agent\":\"a\",\"reward\":1}\n";
+    let readahead = Arc::<Readahead>::default();
+    let mut ahead = Ahead::new(&readahead, reader(line, 4096, Some("panic")), MOST);
+    let helped = thread::scope(|scope| {
+        let helper = || while readahead.help(&mut Decoder::default()) {};
+        scope.spawn(helper).join()
+    });
+    let mut decoder = Decoder::default();
+    let told = [ahead.advance(&mut decoder), ahead.advance(&mut decoder)].map(|told| told.map_err(|e| e.to_string()));
+    assert_eq!((helped.is_err(), told), (true, [Ok(true), Err("decoding was broken off".to_owned())]));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes(bytes in "([a-z{}\" :,\n]|\n|\u{e9}){0,400}", torn: u8, at: prop::sample::Index, chunk in 1..300_usize) {
+        let mut bytes = bytes.into_bytes();
+        if !bytes.is_empty() {
+            let at = at.index(bytes.len());
+            bytes[at] = torn;
+        }
+        check(&bytes, chunk, None);
+    }
+}

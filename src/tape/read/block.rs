@@ -1,0 +1,152 @@
+use std::io::{self, Read};
+
+use crate::{
+    event::{Decoder, Key, Line, Malformed, Predecoded},
+    streams::{
+        LineReader, RawLine,
+        lines::{self, Taken},
+    },
+};
+
+/// Whole lines of a file that lie one behind another, and what they say. Without bytes it is the end of the file.
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: Bytes,
+    taken: Taken,
+    lines: Vec<BlockLine>,
+}
+
+/// Bytes of lines, and whether all of them are UTF-8, which is mostly so.
+#[derive(Debug)]
+enum Bytes {
+    Text(String),
+    Raw(Vec<u8>),
+}
+
+/// A line that is not blank.
+#[derive(Debug)]
+struct BlockLine {
+    /// From a byte of the block to its newline.
+    from: u32,
+    to: u32,
+    /// Its length in the file, when that is too long.
+    oversize: Option<u64>,
+    says: Predecoded,
+}
+
+impl Default for Bytes {
+    fn default() -> Self {
+        Bytes::Raw(Vec::new())
+    }
+}
+
+impl Bytes {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Text(text) => text.as_bytes(),
+            Bytes::Raw(bytes) => bytes,
+        }
+    }
+
+    /// Some of them as text, if they are.
+    #[inline]
+    fn text(&self, from: u32, to: u32) -> Option<&str> {
+        let range = from as usize..to as usize;
+        match self {
+            Bytes::Text(text) => text.get(range),
+            Bytes::Raw(bytes) => std::str::from_utf8(bytes.get(range)?).ok(),
+        }
+    }
+}
+
+impl Block {
+    /// Takes the next whole lines out of a reader; false when there are none.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn read(&mut self, reader: &mut LineReader<impl Read>) -> io::Result<bool> {
+        self.lines.clear();
+        let mut bytes = match std::mem::take(&mut self.bytes) {
+            Bytes::Text(text) => text.into_bytes(),
+            Bytes::Raw(bytes) => bytes,
+        };
+        let taken = reader.take_lines(&mut bytes);
+        if !matches!(taken, Ok(Some(_))) {
+            bytes.clear();
+        }
+        self.bytes = Bytes::Raw(bytes);
+        let taken = taken?;
+        self.taken = taken.unwrap_or_default();
+        Ok(taken.is_some())
+    }
+
+    /// Finds the lines and decodes them.
+    pub fn decode(&mut self, decoder: &mut Decoder, line_bytes_max: usize) {
+        if let Bytes::Raw(bytes) = std::mem::take(&mut self.bytes) {
+            let text = String::from_utf8(bytes).map(Bytes::Text);
+            self.bytes = text.unwrap_or_else(|error| Bytes::Raw(error.into_bytes()));
+        }
+        let (bytes, mut from) = (self.bytes.as_slice(), 0);
+        for to in memchr::memchr_iter(b'\n', bytes) {
+            let line = &bytes[from..to];
+            let length = self.skipped_of(from) + line.len() as u64;
+            let oversize = Some(length).filter(|length| *length > line_bytes_max as u64);
+            let (start, end) = (from as u32, to as u32);
+            from = to + 1;
+            if lines::is_blank(line) && (start > 0 || self.taken.skipped == 0 || self.taken.skipped_blank) {
+                continue;
+            }
+            let says = match (oversize, self.bytes.text(start, end)) {
+                (Some(length), _) => Predecoded::malformed(Malformed::oversize(length, line_bytes_max)),
+                (None, Some(text)) => decoder.before_its_turn(text),
+                (None, None) => Predecoded::of(line, line_bytes_max),
+            };
+            self.lines.push(BlockLine { from: start, to: end, oversize, says });
+        }
+    }
+
+    fn skipped_of(&self, from: usize) -> u64 {
+        if from == 0 { self.taken.skipped } else { 0 }
+    }
+
+    /// How many lines there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// Whether there were no bytes any more.
+    pub fn is_end(&self) -> bool {
+        self.bytes.as_slice().is_empty()
+    }
+
+    /// Where a line begins in the file; 0 for none.
+    #[inline]
+    pub fn offset(&self, nth: usize) -> u64 {
+        let from = self.lines.get(nth).map(|line| line.from as usize);
+        from.map_or(0, |from| self.taken.offset + from as u64 - self.skipped_of(from))
+    }
+
+    /// The bytes of a line.
+    pub fn raw(&self, nth: usize) -> RawLine<'_> {
+        let Some(line) = self.lines.get(nth) else { return RawLine::Line(&[]) };
+        let bytes = self.bytes.as_slice().get(line.from as usize..line.to as usize).unwrap_or_default();
+        line.oversize.map_or(RawLine::Line(bytes), RawLine::Oversize)
+    }
+
+    /// What a line says.
+    ///
+    /// # Errors
+    /// It is malformed.
+    #[inline]
+    pub fn line(&self, nth: usize) -> Result<Line<'_>, Malformed> {
+        let line = &self.lines[nth];
+        line.says.line(|| self.bytes.text(line.from, line.to))
+    }
+
+    /// The run that a line names.
+    #[inline]
+    pub fn run(&self, nth: usize) -> Option<Key> {
+        self.lines.get(nth)?.says.run()
+    }
+}
