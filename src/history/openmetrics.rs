@@ -10,7 +10,11 @@ use super::HistoryError;
 use crate::{
     event::{Nanos, time},
     files::{File, Files, How},
-    render::{Format, Sheet, exposition::Shown, label_value},
+    render::{
+        Format, Sheet,
+        exposition::{Alone, Shown},
+        label_value,
+    },
 };
 
 /// Bytes that are written together.
@@ -123,7 +127,7 @@ impl OpenMetrics {
         if self.open.as_ref().is_some_and(|open| open.day != day) {
             self.finish()?;
         }
-        self.sheet.update(shown, None);
+        self.sheet.update(shown, None, &Alone);
         if self.open.is_none() {
             self.open = Some(self.begin(day)?);
         }

@@ -7,7 +7,7 @@ use super::{escape, negotiate};
 use crate::view::{FamilyPage, MetricType};
 
 pub use section::Section;
-pub use sheet::{Amend, KINDS, Sheet, Shown};
+pub use sheet::{Alone, Amend, KINDS, Sheet, Shown, Task, Writers};
 
 use sample::{SampleWriter, Scratch, write_labels};
 

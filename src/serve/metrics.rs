@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 use super::{
     guard::{Reason, Refused},
     room::Room,
+    together::Threads,
     wanted::Wanted,
 };
 use crate::{
@@ -33,6 +34,7 @@ impl Bounds for ScrapeSeconds {
 pub struct Kept {
     text: Mutex<Option<Sheet>>,
     openmetrics: Mutex<Option<Sheet>>,
+    writers: Threads,
 }
 
 impl Kept {
@@ -61,7 +63,7 @@ pub fn page(
         let mut sheet = kept.of(format).lock().unwrap_or_else(PoisonError::into_inner);
         let sheet = sheet.get_or_insert_with(|| Sheet::new(format));
         let shown: Vec<_> = looks.iter().map(|look| shown(look)).collect();
-        sheet.update(&shown, amend);
+        sheet.update(&shown, amend, &kept.writers);
         sheet.sections_of(|part, family| wanted.has(looks[part].name) && wanted.shows(family))
     };
     let mut pages = Vec::new();

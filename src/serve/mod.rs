@@ -20,6 +20,8 @@ mod room;
 mod routes;
 /// Which connection goes when all places are taken.
 mod seats;
+/// Threads that write a page together.
+mod together;
 /// Secrets, and whom they stand for.
 mod tokens;
 /// What of the page of metrics is asked for.
@@ -40,6 +42,7 @@ use tokio::{
 pub use api::bodies;
 pub use guard::Access;
 pub use rollups::Tables;
+pub use together::Threads;
 pub use tokens::{Tokens, TokensError};
 
 use crate::{

@@ -33,6 +33,31 @@ pub struct Shown<'a> {
 /// What is to stand in place of a sample's number, by the family's name on the page.
 pub type Amend = fn(&str, &Sample) -> Option<f64>;
 
+/// Something to be done that depends on nothing else.
+pub type Task<'a> = Box<dyn FnOnce() + Send + 'a>;
+
+/// Who writes the lines of a page.
+pub trait Writers {
+    /// In how many tasks so many lines are written.
+    fn tasks(&self, lines: usize) -> usize;
+
+    /// Does all tasks, in any order, before it returns.
+    fn write(&self, tasks: Vec<Task>);
+}
+
+/// One who writes all of it.
+pub struct Alone;
+
+impl Writers for Alone {
+    fn tasks(&self, _: usize) -> usize {
+        1
+    }
+
+    fn write(&self, tasks: Vec<Task>) {
+        tasks.into_iter().for_each(|task| task());
+    }
+}
+
 /// The page of the fleet in one format, kept from scrape to scrape: only the lines of subjects that changed are written.
 pub struct Sheet {
     format: Format,
@@ -40,8 +65,7 @@ pub struct Sheet {
     parts: Vec<Part>,
     /// Subjects of which nothing is to be shown, with the part that says so.
     hidden: BTreeSet<(Subject, usize)>,
-    scratch: Scratch,
-    lines: Vec<u8>,
+    pens: Vec<Pen>,
 }
 
 /// The families of one consumer.
@@ -52,7 +76,47 @@ struct Part {
     pages: Vec<Text>,
 }
 
-impl Part {
+/// What one who writes uses again and again.
+#[derive(Default)]
+struct Pen {
+    scratch: Scratch,
+    lines: Vec<u8>,
+}
+
+/// Families of one consumer that are written in one task: those from number `first` on, of the subjects that changed.
+struct Share<'a> {
+    shown: Shown<'a>,
+    spots: &'a [(Spot, u64)],
+    pages: &'a mut [Text],
+    first: usize,
+}
+
+impl Share<'_> {
+    fn write(
+        &mut self,
+        (spot, mask): (Spot, u64),
+        pen: &mut Pen,
+        format: Format,
+        amend: Option<Amend>,
+        hidden: &BTreeSet<(Subject, usize)>,
+    ) {
+        let Pen { scratch, lines } = pen;
+        let hides = |subject| hidden.range((subject, 0)..=(subject, usize::MAX)).next().is_some();
+        let board = Board::new(&self.shown, spot, mask, hides);
+        let kind = if spot.kind == FLEET { 0 } else { spot.kind };
+        // What only the page of agents is amended for.
+        let amend = amend.filter(|_| kind == 0);
+        // Not to be left out as useless: that it is looked at is all that is wanted.
+        black_box(self.glance(kind, spot, mask));
+        for (page, family) in self.pages.iter_mut().skip(kind).step_by(KINDS.len()).zip(self.first..) {
+            page.update(spot, mask, lines, |line, turn, out| {
+                for sample in board.samples(turn, family) {
+                    line.write(sample, board.series(turn), amend, format, scratch, out);
+                }
+            });
+        }
+    }
+
     /// Looks at the lines of a board that are about to be patched, those of all families at once: memory is asked for all of
     /// them before the first is waited for.
     fn glance(&self, kind: usize, spot: Spot, mask: u64) -> u8 {
@@ -61,6 +125,20 @@ impl Part {
         }
         let pages = self.pages.iter().skip(kind).step_by(KINDS.len());
         pages.filter_map(|page| page.glance(spot.board, mask)).fold(0, |seen, byte| seen ^ byte)
+    }
+}
+
+fn write_shares(
+    shares: Vec<Share>,
+    pen: &mut Pen,
+    format: Format,
+    amend: Option<Amend>,
+    hidden: &BTreeSet<(Subject, usize)>,
+) {
+    for mut share in shares {
+        for changed in share.spots {
+            share.write(*changed, pen, format, amend, hidden);
+        }
     }
 }
 
@@ -109,12 +187,11 @@ const FLEET: usize = 2;
 
 impl Sheet {
     pub fn new(format: Format) -> Sheet {
-        let hidden = BTreeSet::new();
-        Sheet { format, amend: None, parts: Vec::new(), hidden, scratch: Scratch::default(), lines: Vec::new() }
+        Sheet { format, amend: None, parts: Vec::new(), hidden: BTreeSet::new(), pens: Vec::new() }
     }
 
     /// Brings the page to what is shown now. `amend` is asked for every number while it is given.
-    pub fn update(&mut self, shown: &[Shown], amend: Option<Amend>) {
+    pub fn update(&mut self, shown: &[Shown], amend: Option<Amend>, writers: &dyn Writers) {
         let same = |(part, now): (&Part, &Shown)| std::ptr::eq(part.families, now.families);
         if self.parts.len() != shown.len()
             || !self.parts.iter().zip(shown).all(same)
@@ -127,11 +204,9 @@ impl Sheet {
         let mut changed: Vec<_> =
             self.parts.iter().zip(shown).map(|(part, now)| now.samples.differences(&part.seen)).collect();
         self.hide(shown, &mut changed);
-        for (nth, spots) in changed.into_iter().enumerate() {
-            for (spot, mask) in spots {
-                self.write(nth, &shown[nth], spot, mask);
-            }
-            self.parts[nth].seen = shown[nth].samples.clone();
+        self.write(shown, &changed, writers);
+        for (part, now) in self.parts.iter_mut().zip(shown) {
+            part.seen = now.samples.clone();
         }
     }
 
@@ -158,25 +233,29 @@ impl Sheet {
         }
     }
 
-    /// Writes the lines that one consumer has of some subjects of a board.
-    fn write(&mut self, nth: usize, shown: &Shown, spot: Spot, mask: u64) {
-        let Sheet { format, amend, parts, hidden, scratch, lines } = self;
-        let part = &mut parts[nth];
-        let board = Board::new(shown, spot, mask, |subject| {
-            hidden.range((subject, 0)..=(subject, usize::MAX)).next().is_some()
-        });
-        let kind = if spot.kind == FLEET { 0 } else { spot.kind };
-        // What only the page of agents is amended for.
-        let amend = amend.filter(|_| kind == 0);
-        // Not to be left out as useless: that it is looked at is all that is wanted.
-        black_box(part.glance(kind, spot, mask));
-        for (family, page) in part.pages.iter_mut().skip(kind).step_by(KINDS.len()).enumerate() {
-            page.update(spot, mask, lines, |line, turn, out| {
-                for sample in board.samples(turn, family) {
-                    line.write(sample, board.series(turn), amend, *format, scratch, out);
-                }
-            });
+    /// Writes the lines of the subjects that changed, by consumer.
+    fn write(&mut self, shown: &[Shown], changed: &[Vec<(Spot, u64)>], writers: &dyn Writers) {
+        let Sheet { format, amend, parts, hidden, pens } = self;
+        let lines = |(now, spots): (&Shown, &Vec<(Spot, u64)>)| {
+            let subjects: u32 = spots.iter().map(|(_, mask)| mask.count_ones()).sum();
+            now.families.len() * subjects as usize
+        };
+        let count = writers.tasks(shown.iter().zip(changed).map(lines).sum()).max(1);
+        pens.resize_with(count, Pen::default);
+        let mut shares: Vec<Vec<Share>> = (0..count).map(|_| Vec::new()).collect();
+        for (part, (now, spots)) in parts.iter_mut().zip(shown.iter().zip(changed)) {
+            let families = part.families.len().div_ceil(count).max(1);
+            let pieces = part.pages.chunks_mut(families * KINDS.len()).enumerate();
+            for (share, (nth, pages)) in shares.iter_mut().zip(pieces) {
+                share.push(Share { shown: *now, spots, pages, first: nth * families });
+            }
         }
+        let (amend, format, hidden) = (*amend, *format, &*hidden);
+        let mut tasks: Vec<Task> = Vec::with_capacity(count);
+        for (shares, pen) in shares.into_iter().zip(pens) {
+            tasks.push(Box::new(move || write_shares(shares, pen, format, amend, hidden)));
+        }
+        writers.write(tasks);
     }
 
     /// The page, to be sent in order. Its sections stay as they are, whatever is updated later.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::super::{Amend, Format, Section, Sheet, Shown, render};
+use super::super::{Amend, Format, Section, Sheet, Shown, Task, Writers, render};
 use crate::{
     subject::{Subject, Subjects},
     view::{Bucket, Buckets, Exemplar, Family, FamilyPage, MetricType, Point, Sample, Samples, Series, Shelf},
@@ -102,6 +102,21 @@ struct Step {
     anew: bool,
     /// Whether the page is still being sent when the next change comes.
     sending: bool,
+    /// In how many tasks it is written.
+    tasks: usize,
+}
+
+/// Writers of so many tasks, of which the last comes first.
+struct Backwards(usize);
+
+impl Writers for Backwards {
+    fn tasks(&self, _: usize) -> usize {
+        self.0
+    }
+
+    fn write(&self, tasks: Vec<Task>) {
+        tasks.into_iter().rev().for_each(|task| task());
+    }
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -117,8 +132,8 @@ fn step() -> impl Strategy<Value = Step> {
         prop_oneof![4 => prop::collection::vec(put(), 0..6), 1 => prop::collection::vec(put(), 100..200)]
     };
     let puts = (puts(FAMILIES[0]), puts(FAMILIES[1])).prop_map(|(first, second)| [first, second]);
-    (puts, prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::ANY)
-        .prop_map(|(puts, amended, anew, sending)| Step { puts, amended, anew, sending })
+    (puts, prop::bool::weighted(0.2), prop::bool::weighted(0.1), prop::bool::ANY, 0..9_usize)
+        .prop_map(|(puts, amended, anew, sending, tasks)| Step { puts, amended, anew, sending, tasks })
 }
 
 fn amend(page: &str, sample: &Sample) -> Option<f64> {
@@ -138,7 +153,7 @@ proptest! {
         let formats = [Format::Text004, Format::OpenMetrics100];
         let (mut shelves, mut sheets) = (<[Shelf; 2]>::default(), formats.map(Sheet::new));
         let mut sent = Vec::new();
-        for Step { puts, amended, anew, sending } in steps {
+        for Step { puts, amended, anew, sending, tasks } in steps {
             if anew {
                 shelves[1] = Shelf::default();
             }
@@ -148,7 +163,7 @@ proptest! {
             let amend = amended.then_some(amend as Amend);
             for (format, sheet) in formats.into_iter().zip(&mut sheets) {
                 let shown = |nth: usize| Shown { families: FAMILIES[nth], subjects: &names, samples: &shelves[nth] };
-                sheet.update(&[shown(0), shown(1)], amend);
+                sheet.update(&[shown(0), shown(1)], amend, &Backwards(tasks));
                 let mut expect = fresh(format, &shelves, amend);
                 if format == Format::OpenMetrics100 {
                     expect.truncate(expect.len() - "# EOF\n".len());

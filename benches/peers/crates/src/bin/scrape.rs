@@ -12,6 +12,7 @@ use prometheus::Encoder as _;
 use prometheus_client::metrics::{family, gauge};
 use runtape::{
     render::{Format, Section, Sheet, exposition::Shown},
+    serve::Threads,
     subject::{Subject, Subjects},
     view::{Family, MetricType, Samples, Shelf},
 };
@@ -131,6 +132,7 @@ struct Runtape {
     shelf: Shelf,
     sheet: Sheet,
     sections: Vec<Arc<Section>>,
+    writers: Threads,
 }
 
 impl Runtape {
@@ -141,7 +143,8 @@ impl Runtape {
         };
         let families = (0..SERIES).map(named).collect::<Vec<_>>().leak();
         let subjects = Subjects { agents: (0..agents).map(|agent| name(agent).into()).collect(), strategies: Vec::new() };
-        Runtape { families, subjects, shelf: Shelf::default(), sheet: Sheet::new(Format::Text004), sections: Vec::new() }
+        let (shelf, sheet) = (Shelf::default(), Sheet::new(Format::Text004));
+        Runtape { families, subjects, shelf, sheet, sections: Vec::new(), writers: Threads::default() }
     }
 }
 
@@ -159,7 +162,8 @@ impl Encoder for Runtape {
     fn encode(&mut self) {
         // The last one was sent.
         self.sections.clear();
-        self.sheet.update(&[Shown { families: self.families, subjects: &self.subjects, samples: &self.shelf }], None);
+        let shown = Shown { families: self.families, subjects: &self.subjects, samples: &self.shelf };
+        self.sheet.update(&[shown], None, &self.writers);
         self.sections = self.sheet.sections();
     }
 
