@@ -8,7 +8,7 @@ const fn eight(byte: u8) -> u64 {
 const HIGH_BITS: u64 = eight(0x80);
 
 /// Places of a [`Padded`].
-const PLACES: usize = 8 << 10;
+const PLACES: usize = 32 << 10;
 
 /// Bytes that may be asked for at a place.
 const AHEAD: usize = 8;
@@ -81,14 +81,36 @@ pub fn plain_end(text: &Padded, mut at: usize) -> usize {
     }
 }
 
+/// Where a string pauses, from a place on: at a quotation mark, an escape, a control character, or the end.
+#[inline(always)]
+pub fn string_end(text: &Padded, mut at: usize) -> usize {
+    loop {
+        let word = text.word(at);
+        let special = (same(word, b'"') | same(word, b'\\') | below(word, b' ')) & HIGH_BITS;
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+}
+
 /// The high bit of the first byte that ends plain text; those above it are of no meaning.
 #[inline(always)]
 fn special(word: u64) -> u64 {
-    // A byte that is too small borrows from those above it only.
-    let below = |word: u64, byte: u8| word.wrapping_sub(eight(byte)) & !word;
-    let same = |byte: u8| below(word ^ eight(byte), 1);
     // DEL gets its high bit by one.
-    (same(b'"') | same(b'\\') | below(word, b' ') | word | word.wrapping_add(eight(1))) & HIGH_BITS
+    (same(word, b'"') | same(word, b'\\') | below(word, b' ') | word | word.wrapping_add(eight(1))) & HIGH_BITS
+}
+
+/// The high bit of the first byte of ASCII that is less; a byte that is borrows from those above it only.
+#[inline(always)]
+fn below(word: u64, byte: u8) -> u64 {
+    word.wrapping_sub(eight(byte)) & !word
+}
+
+/// The same of the first byte that is equal.
+#[inline(always)]
+fn same(word: u64, byte: u8) -> u64 {
+    below(word ^ eight(byte), 1)
 }
 
 /// The digits from a place on, appended to others, and where they end. More than 19 in all are not to be used.
@@ -174,6 +196,9 @@ mod tests {
             let unusual = |byte: &u8| !(b' '..0x7f).contains(byte) || matches!(byte, b'"' | b'\\');
             let end = bytes.iter().skip(at).position(unusual).map_or(bytes.len(), |place| place + at);
             prop_assert_eq!(plain_end(&padded(&bytes), at), end);
+            let pause = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\');
+            let end = bytes.iter().skip(at).position(pause).map_or(bytes.len(), |place| place + at);
+            prop_assert_eq!(string_end(&padded(&bytes), at), end);
             let length = text.bytes().take_while(u8::is_ascii_digit).count();
             prop_assert_eq!(digits(&padded(text.as_bytes()), 0, 0), (text[..length].parse().unwrap_or(0), length));
         }

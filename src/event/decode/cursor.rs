@@ -1,4 +1,4 @@
-use super::number;
+use super::{number, reference::DEPTH_MAX};
 use crate::event::{
     row::Span,
     words::{self, Padded},
@@ -92,15 +92,67 @@ impl<'a> Cursor<'a, '_> {
         (end > 0).then_some(count)
     }
 
-    /// Passes any value that is neither list nor object.
-    pub fn skip(&mut self) -> Option<()> {
+    /// Passes any value, which stands so deep; `None` where it is not JSON, nested too deep or unusual.
+    pub fn skip(&mut self, depth: usize) -> Option<()> {
         match self.peek() {
-            b'"' => self.string().map(|_| ()),
+            b'"' => self.skip_string(),
             b'-' | b'0'..=b'9' => {
                 self.at = number::parse(self.padded, self.at)?.1;
                 Some(())
             }
+            b'{' if depth < DEPTH_MAX => self.skip_list(b'}', |line| {
+                line.skip_string()?;
+                line.blank();
+                line.expect(b':')?;
+                line.blank();
+                line.skip(depth + 1)
+            }),
+            b'[' if depth < DEPTH_MAX => self.skip_list(b']', |line| line.skip(depth + 1)),
             _ => ["true", "false", "null"].into_iter().any(|word| self.word(word)).then_some(()),
         }
+    }
+
+    /// Passes what stands in brackets, parted by commas.
+    fn skip_list(&mut self, end: u8, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
+        self.at += 1;
+        self.blank();
+        if self.expect(end).is_some() {
+            return Some(());
+        }
+        loop {
+            item(self)?;
+            self.blank();
+            if self.expect(end).is_some() {
+                return Some(());
+            }
+            self.expect(b',')?;
+            self.blank();
+        }
+    }
+
+    /// Passes any string: what its letters are does not matter.
+    fn skip_string(&mut self) -> Option<()> {
+        self.expect(b'"')?;
+        loop {
+            self.at = words::string_end(self.padded, self.at);
+            match self.peek() {
+                b'"' => break,
+                b'\\' => self.skip_escape()?,
+                _ => return None,
+            }
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    fn skip_escape(&mut self) -> Option<()> {
+        let digits = match self.padded.byte(self.at + 1) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 0,
+            b'u' => 4,
+            _ => return None,
+        };
+        let (from, to) = (self.at + 2, self.at + 2 + digits);
+        self.at = to;
+        self.padded.between(from, to).iter().all(u8::is_ascii_hexdigit).then_some(())
     }
 }

@@ -19,19 +19,20 @@ pub struct Experience {
     padded: Padded,
 }
 
-/// A line of the shape that programs write: one flat object of printable ASCII without escapes, of a kind that producers
-/// write, every field of it recognised and right for the kind, or none of ours. `None` for anything else: then the
-/// reference says what it is, and `row`, whose texts are spans of `text`, is of no use. `met` may hear of the line's run
-/// before the rest of it is read.
+/// A line as programs write it: one object with keys of printable ASCII without escapes, of a kind that producers write,
+/// every field of ours right for the kind and as plain as the keys, the others of any value. `None` for anything else: then
+/// the reference says what it is, and `row`, whose texts are spans of `text`, is of no use. `met` may hear of the line's
+/// run before the rest of it is read.
 pub fn decode(text: &str, before: &mut Experience, row: &mut Row, met: &dyn Fn(Key)) -> Option<()> {
     let Experience { shapes, day, padded } = before;
     if !padded.hold(text.as_bytes()) {
         return None;
     }
     (row.kind, row.ts) = (None, Stamp::Absent);
-    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, row, empty: 0, met };
+    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, row, empty: 0, old: false, met };
     let fields = scan.object(shapes, day)?;
-    let empty = scan.empty;
+    let (empty, old) = (scan.empty, scan.old);
+    let fields = if old { brought_on(fields)? } else { fields };
     row.give(fields & !empty);
     judge(row, fields)
 }
@@ -44,6 +45,8 @@ struct Scan<'a, 'l> {
     row: &'l mut Row,
     /// Texts that say nothing, one bit each.
     empty: u64,
+    /// There are names or words of the first version.
+    old: bool,
     met: &'l dyn Fn(Key),
 }
 
@@ -77,7 +80,7 @@ impl<'a> Scan<'a, '_> {
             self.cursor.at = value;
             match step.id {
                 Some(id) => self.field(id, day)?,
-                None => self.cursor.skip()?,
+                None => self.cursor.skip(1)?,
             }
             followed += 1;
         }
@@ -128,7 +131,7 @@ impl<'a> Scan<'a, '_> {
                 Some(_) if twice => return None,
                 Some(_) if null => self.cursor.word("null").then_some(())?,
                 Some(id) => self.field(id, day)?,
-                None => strangers.meet(key).and_then(|()| self.cursor.skip())?,
+                None => strangers.meet(key).and_then(|()| self.cursor.skip(1))?,
             }
             present |= if null { 0 } else { bit };
             if nth == 0 && id == Some(Id::Kind) && shape.begin(self.row.kind) {
@@ -151,13 +154,17 @@ impl<'a> Scan<'a, '_> {
         let (cursor, row) = (&mut self.cursor, &mut *self.row);
         match id {
             Id::Kind => row.kind = Some(Kind::from_name(cursor.string()?)?),
-            // Versions differ in fields and words that one of them lacks; a line that has these is not judged here.
+            // What only one version has is not judged here where a line names its own.
             Id::V => return (1..=upcast::CURRENT).contains(&cursor.count()?).then_some(()),
             Id::Ts => row.ts = stamp(cursor, day)?,
             Id::RunId => {
                 let (span, key) = run_id(cursor)?;
                 row.put_run(span, key);
                 (self.met)(key);
+            }
+            Id::EnsembleScoreFinal => {
+                row.put_number(Id::ScoreFinal, cursor.float()?);
+                self.old = true;
             }
             _ => match id.field().shape {
                 ValueShape::Number => row.put_number(id, cursor.float()?),
@@ -170,12 +177,26 @@ impl<'a> Scan<'a, '_> {
                     row.put_text(id, span);
                     self.empty |= u64::from(span.0 == span.1) << id as u64;
                 }
-                ValueShape::Direction => row.put_direction(direction(cursor.string()?)?),
+                ValueShape::Direction => {
+                    let (direction, old) = direction(cursor.string()?)?;
+                    row.put_direction(direction);
+                    self.old |= old;
+                }
                 ValueShape::Stamp | ValueShape::Version | ValueShape::Flag => return None,
             },
         }
         Some(())
     }
+}
+
+/// The fields of a line of the first version by their names of today; none where the line names a version, or has a field
+/// under both names.
+fn brought_on(fields: u64) -> Option<u64> {
+    let (old, new) = (1 << Id::EnsembleScoreFinal as u64, 1 << Id::ScoreFinal as u64);
+    if has(fields, &[Id::V]) || fields & (old | new) == old | new {
+        return None;
+    }
+    Some(if fields & old == 0 { fields } else { fields & !old | new })
 }
 
 /// Finds the kind, and makes sure that the fields are those of the kind and that none is missing.
@@ -249,13 +270,12 @@ fn count_or_bool(cursor: &mut Cursor) -> Option<u64> {
     }
 }
 
-fn direction(word: &str) -> Option<Direction> {
-    match word {
-        "LONG" => Some(Direction::Long),
-        "SHORT" => Some(Direction::Short),
-        "FLAT" => Some(Direction::Flat),
-        _ => None,
-    }
+/// And whether the word is one of the first version.
+fn direction(word: &str) -> Option<(Direction, bool)> {
+    const OLD: [&str; 3] = ["BUY", "SELL", "HOLD"];
+    let is = |name: &str| name.eq_ignore_ascii_case(word);
+    let named = Direction::ALL.into_iter().zip(OLD).find(|(direction, old)| is(direction.name()) || is(old));
+    named.map(|(direction, old)| (direction, is(old)))
 }
 
 #[inline(always)]

@@ -217,8 +217,8 @@ impl Sheet {
             for (spot, mask) in spots {
                 for place in places(*mask) {
                     let entry = (spot.subject(place), nth);
-                    let hides = |shelf: &Shelf| shelf.at(*spot, place).is_some_and(|samples| samples.hidden);
-                    if hides(shown[nth].samples) == hides(&self.parts[nth].seen) {
+                    let hides = shown[nth].samples.at(*spot, place).is_some_and(|samples| samples.hidden);
+                    if hides == self.hidden.contains(&entry) {
                         continue;
                     }
                     turned.push((*spot, 1 << place));
