@@ -61,18 +61,18 @@ impl Decoder {
     }
 
     /// A line that is within the limit, before its turn.
-    pub fn before_its_turn(&mut self, text: &str) -> Predecoded {
-        let mut row = Row::default();
-        match fast::decode(text.strip_suffix('\r').unwrap_or(text), &mut self.before, &mut row, &|_| {}) {
-            Some(()) => Predecoded::Row(row),
-            None => Predecoded::of(text.as_bytes(), usize::MAX),
-        }
+    pub fn before_its_turn(&mut self, text: &str, line: &mut Predecoded) {
+        let plain = text.strip_suffix('\r').unwrap_or(text);
+        line.rest = match fast::decode(plain, &mut self.before, &mut line.row, &|_| {}) {
+            Some(()) => None,
+            None => Some(Box::new(reference::decode(text.as_bytes(), usize::MAX))),
+        };
     }
 
     fn at_once<'a>(&mut self, bytes: &'a [u8], most: usize, line: &mut Line<'a>, met: &dyn Fn(Key)) -> Option<()> {
         let text = simdutf8::basic::from_utf8(bytes).ok().filter(|_| bytes.len() <= most)?;
         let text = text.strip_suffix('\r').unwrap_or(text);
-        fast::decode(text, &mut self.before, &mut line.row, met)?;
+        fast::decode(text, &mut self.before, line.row.to_mut(), met)?;
         line.text = Cow::Borrowed(text);
         Some(())
     }
@@ -80,42 +80,48 @@ impl Decoder {
 
 /// What a line says that waits for its turn beside its text.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are rows")]
-pub enum Predecoded {
-    /// Of that text.
-    Row(Row),
+pub struct Predecoded {
+    /// Of that text, unless there is something else.
+    row: Row,
     /// What the reference said.
-    Rest(Box<Result<Line<'static>, Malformed>>),
+    rest: Option<Box<Result<Line<'static>, Malformed>>>,
+}
+
+impl Default for Predecoded {
+    fn default() -> Self {
+        Predecoded { row: Row::NOTHING, rest: None }
+    }
 }
 
 impl Predecoded {
-    /// By the reference alone.
-    pub fn of(bytes: &[u8], line_bytes_max: usize) -> Predecoded {
-        Predecoded::Rest(Box::new(reference::decode(bytes, line_bytes_max)))
+    /// Not text.
+    pub fn refuse(&mut self, bytes: &[u8]) {
+        self.rest = Some(Box::new(reference::decode(bytes, usize::MAX)));
     }
 
-    pub fn malformed(why: Malformed) -> Predecoded {
-        Predecoded::Rest(Box::new(Err(why)))
+    pub fn oversize(&mut self, length: u64, line_bytes_max: usize) {
+        self.rest = Some(Box::new(Err(Malformed::oversize(length, line_bytes_max))));
     }
 
-    /// The line, whose text is asked for where it is needed.
+    /// Says it in `line`; its text is asked for where it is needed.
     ///
     /// # Errors
     /// It is malformed.
     #[inline]
-    pub fn line<'a>(&self, text: impl FnOnce() -> Option<&'a str>) -> Result<Line<'a>, Malformed> {
-        match self {
-            Predecoded::Row(row) => Ok(Line { row: *row, text: Cow::Borrowed(text().unwrap_or_default()) }),
-            Predecoded::Rest(line) => (**line).clone(),
+    pub fn say<'a>(&'a self, text: impl FnOnce() -> Option<&'a str>, line: &mut Line<'a>) -> Result<(), Malformed> {
+        match &self.rest {
+            None => (line.row, line.text) = (Cow::Borrowed(&self.row), Cow::Borrowed(text().unwrap_or_default())),
+            Some(rest) => *line = (**rest).clone()?,
         }
+        Ok(())
     }
 
     /// The run that it names.
     #[inline]
     pub fn run(&self) -> Option<Key> {
-        match self {
-            Predecoded::Row(row) => row.run(),
-            Predecoded::Rest(line) => line.as_ref().as_ref().ok()?.run(),
+        match &self.rest {
+            None => self.row.run(),
+            Some(rest) => rest.as_ref().as_ref().ok()?.run(),
         }
     }
 }

@@ -9,7 +9,7 @@ pub fn judge(mut record: Record) -> Result<Line<'static>, Malformed> {
     let version = version(record.take(Id::V))?;
     upcast::bring(&mut record, version);
     let mut line = Line::default();
-    line.row.kind = kind_of(&mut record)?;
+    line.row.to_mut().kind = kind_of(&mut record)?;
     while let Some(id) = record.first() {
         let (field, value) = (id.field(), record.take(id));
         if field.is_kept_on(line.kind) {
@@ -79,19 +79,20 @@ fn fill(line: &mut Line, field: &Field, value: &Value) -> Result<(), Malformed> 
         // Taken before; and an alias that stood beside its canonical field, which wins.
         _ if matches!(id, Id::Kind | Id::V) => return Ok(()),
         _ if id == Id::EnsembleScoreFinal => return number(field, value).map(drop),
-        Shape::Stamp | Shape::Version => line.row.ts = stamp(field, value)?,
+        Shape::Stamp | Shape::Version => line.row.to_mut().ts = stamp(field, value)?,
         Shape::Name => line.tell(id, name(field, value)?),
         Shape::Text => match string(field, value)? {
             // It says nothing.
             "" => return Ok(()),
             text => line.tell(id, text),
         },
-        Shape::Number | Shape::Amount => line.row.put_number(id, number(field, value)?),
-        Shape::Count | Shape::CountOrBool => line.row.put_number(id, count(field, value)? as f64),
-        Shape::Flag => line.row.put_number(id, f64::from(u8::from(flag(field, value)?))),
-        Shape::Direction => line.row.put_direction(direction(field, value)?),
+        Shape::Number | Shape::Amount => line.row.to_mut().put_number(id, number(field, value)?),
+        Shape::Count | Shape::CountOrBool => line.row.to_mut().put_number(id, count(field, value)? as f64),
+        Shape::Flag => line.row.to_mut().put_number(id, f64::from(u8::from(flag(field, value)?))),
+        Shape::Direction => line.row.to_mut().put_direction(direction(field, value)?),
     }
-    line.row.give(line.row.given | 1 << id as u64);
+    let given = line.given | 1 << id as u64;
+    line.row.to_mut().give(given);
     Ok(())
 }
 

@@ -52,11 +52,11 @@ fn hashed(parts: &[&[u8]]) -> Key {
 fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
     let four = |at: usize| u64::from(u32::from_be_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]));
-    let eight = |a: usize, b: usize| hex(four(a) << 32 | four(b));
-    let parts = [eight(0, 4), eight(9, 14), eight(19, 24), eight(28, 32)];
+    let [(a, x), (b, y), (c, z), (d, w)] =
+        [(0, 4), (9, 14), (19, 24), (28, 32)].map(|(i, j)| hex(four(i) << 32 | four(j)));
     let hyphens = u32::from_ne_bytes([text[8], text[13], text[18], text[23]]) ^ u32::from_ne_bytes(*b"----");
-    let faults = parts.iter().fold(u64::from(hyphens), |faults, (_, fault)| faults | fault);
-    (faults == 0).then(|| parts.iter().fold(0, |bits, (part, _)| bits << 32 | u128::from(*part)))
+    let bits = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+    (u64::from(hyphens) | x | y | z | w == 0).then(|| u128::from(bits(a, b)) << 64 | u128::from(bits(c, d)))
 }
 
 /// The number that eight hexadecimal digits in lower case are, the first one highest: all nibbles at once, then put
@@ -65,13 +65,15 @@ fn uuid_bits(text: &[u8]) -> Option<u128> {
 fn hex(digits: u64) -> (u32, u64) {
     const ONES: u64 = 0x0101_0101_0101_0101;
     let letters = (digits >> 6) & ONES;
-    let nibbles = (digits & (ONES * 0x0f)) + letters * 9;
-    // Right digits are those that come back, with letters from ten on and nothing beyond fifteen.
-    let back = nibbles + ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0' - 10);
-    let range = nibbles & (ONES * 0xf0) | ((nibbles + ONES * 6) >> 4) & ONES ^ letters;
+    // How far each is above "0", or above "a". One that is below has its high bit afterwards, and all that it borrows from
+    // are no matter then.
+    let above = digits.wrapping_sub(ONES * u64::from(b'0') + letters * u64::from(b'a' - b'0'));
+    // Beyond nine, or beyond five.
+    let beyond = above.wrapping_add(ONES * (0x7f - 9) + letters * 4);
+    let nibbles = above.wrapping_add(letters * 10);
     let pairs = (nibbles | nibbles >> 4) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs | pairs >> 8) & 0x0000_ffff_0000_ffff;
-    ((fours | fours >> 16) as u32, back ^ digits | range)
+    ((fours | fours >> 16) as u32, (above | beyond) & (ONES * 0x80))
 }
 
 /// As a UUID: the name itself where the name is one.

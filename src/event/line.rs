@@ -12,11 +12,20 @@ use super::{
 
 /// One decoded line: every recognised field, absent when missing or null. Which of them a line may carry follows
 /// from its kind; the unknown rest stays on disk.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Line<'a> {
-    pub(super) row: Row,
+    pub(super) row: Cow<'a, Row>,
     /// What the row's texts are spans of: the line itself, or its texts alone where they had to be brought to another form.
     pub(super) text: Cow<'a, str>,
+}
+
+impl Default for Line<'_> {
+    /// A line that says nothing.
+    #[inline(always)]
+    fn default() -> Self {
+        const NOTHING: &Row = &Row::NOTHING;
+        Line { row: Cow::Borrowed(NOTHING), text: Cow::Borrowed("") }
+    }
 }
 
 impl Deref for Line<'_> {
@@ -42,8 +51,8 @@ impl Line<'_> {
         all.push_str(text);
         let span = (from, all.len() as u32);
         match id {
-            Id::RunId => self.row.put_run(span, Key::of(text)),
-            _ => self.row.put_text(id, span),
+            Id::RunId => self.row.to_mut().put_run(span, Key::of(text)),
+            _ => self.row.to_mut().put_text(id, span),
         }
     }
 

@@ -5,7 +5,7 @@ use super::{
 
 /// What the recognised fields of a line say: plain data of one size, whatever the line. A text is a span of a text that is
 /// held elsewhere.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Row {
     /// `None`: a well-formed object of a kind this program does not know.
     pub kind: Option<Kind>,
@@ -22,6 +22,9 @@ pub struct Row {
 pub type Span = (u32, u32);
 
 impl Row {
+    pub(super) const NOTHING: Row =
+        Row { kind: None, ts: Stamp::Absent, given: 0, run: Key(0), numbers: [0.0; NUMBERS], texts: [(0, 0); TEXTS] };
+
     /// Whether a field has a value.
     #[inline(always)]
     pub(super) fn has(&self, id: Id) -> bool {

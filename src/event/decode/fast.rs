@@ -23,6 +23,7 @@ pub struct Experience {
 /// every field of ours right for the kind and as plain as the keys, the others of any value. `None` for anything else: then
 /// the reference says what it is, and `row`, whose texts are spans of `text`, is of no use. `met` may hear of the line's
 /// run before the rest of it is read.
+#[inline(always)]
 pub fn decode(text: &str, before: &mut Experience, row: &mut Row, met: &dyn Fn(Key)) -> Option<()> {
     let Experience { shapes, day, padded } = before;
     if !padded.hold(text.as_bytes()) {

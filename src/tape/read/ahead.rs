@@ -198,13 +198,13 @@ impl Ahead {
         self.block.raw(self.at)
     }
 
-    /// What the line says.
+    /// Says in `line` what the line says.
     ///
     /// # Errors
     /// It is malformed.
     #[inline]
-    pub fn line(&self) -> Result<Line<'_>, Malformed> {
-        self.block.line(self.at)
+    pub fn say<'a>(&'a self, line: &mut Line<'a>) -> Result<(), Malformed> {
+        self.block.say(self.at, line)
     }
 
     /// The run of a line that comes soon.

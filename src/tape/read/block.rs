@@ -13,7 +13,9 @@ use crate::{
 pub struct Block {
     bytes: Bytes,
     taken: Taken,
+    /// The first so many are those of this block; the others are there to be used again.
     lines: Vec<BlockLine>,
+    len: usize,
 }
 
 /// Bytes of lines, and whether all of them are UTF-8, which is mostly so.
@@ -24,7 +26,7 @@ enum Bytes {
 }
 
 /// A line that is not blank.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct BlockLine {
     /// From a byte of the block to its newline.
     from: u32,
@@ -65,7 +67,7 @@ impl Block {
     /// # Errors
     /// Reading failed.
     pub fn read(&mut self, reader: &mut LineReader<impl Read>) -> io::Result<bool> {
-        self.lines.clear();
+        self.len = 0;
         let mut bytes = match std::mem::take(&mut self.bytes) {
             Bytes::Text(text) => text.into_bytes(),
             Bytes::Raw(bytes) => bytes,
@@ -86,33 +88,26 @@ impl Block {
             let text = String::from_utf8(bytes).map(Bytes::Text);
             self.bytes = text.unwrap_or_else(|error| Bytes::Raw(error.into_bytes()));
         }
-        let (bytes, mut from) = (self.bytes.as_slice(), 0);
+        let Block { bytes: all, taken, lines, len } = self;
+        let (bytes, mut from) = (all.as_slice(), 0);
         for to in memchr::memchr_iter(b'\n', bytes) {
             let line = &bytes[from..to];
-            let length = self.skipped_of(from) + line.len() as u64;
-            let oversize = Some(length).filter(|length| *length > line_bytes_max as u64);
-            let (start, end) = (from as u32, to as u32);
-            from = to + 1;
-            if lines::is_blank(line) && (start > 0 || self.taken.skipped == 0 || self.taken.skipped_blank) {
-                continue;
+            let skipped = if from == 0 { taken.skipped } else { 0 };
+            if !lines::is_blank(line) || skipped > 0 && !taken.skipped_blank {
+                if *len == lines.len() {
+                    lines.push(BlockLine::default());
+                }
+                lines[*len].fill(all, (from, to), skipped, decoder, line_bytes_max);
+                *len += 1;
             }
-            let says = match (oversize, self.bytes.text(start, end)) {
-                (Some(length), _) => Predecoded::malformed(Malformed::oversize(length, line_bytes_max)),
-                (None, Some(text)) => decoder.before_its_turn(text),
-                (None, None) => Predecoded::of(line, line_bytes_max),
-            };
-            self.lines.push(BlockLine { from: start, to: end, oversize, says });
+            from = to + 1;
         }
-    }
-
-    fn skipped_of(&self, from: usize) -> u64 {
-        if from == 0 { self.taken.skipped } else { 0 }
     }
 
     /// How many lines there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.len
     }
 
     /// Whether there were no bytes any more.
@@ -120,11 +115,11 @@ impl Block {
         self.bytes.as_slice().is_empty()
     }
 
-    /// Where a line begins in the file; 0 for none.
+    /// Where a line begins in the file.
     #[inline]
     pub fn offset(&self, nth: usize) -> u64 {
-        let from = self.lines.get(nth).map(|line| line.from as usize);
-        from.map_or(0, |from| self.taken.offset + from as u64 - self.skipped_of(from))
+        let from = self.lines.get(nth).map_or(0, |line| u64::from(line.from));
+        self.taken.offset + from - if from == 0 { self.taken.skipped } else { 0 }
     }
 
     /// The bytes of a line.
@@ -134,19 +129,39 @@ impl Block {
         line.oversize.map_or(RawLine::Line(bytes), RawLine::Oversize)
     }
 
-    /// What a line says.
+    /// Says in `line` what a line says.
     ///
     /// # Errors
     /// It is malformed.
     #[inline]
-    pub fn line(&self, nth: usize) -> Result<Line<'_>, Malformed> {
-        let line = &self.lines[nth];
-        line.says.line(|| self.bytes.text(line.from, line.to))
+    pub fn say<'a>(&'a self, nth: usize, line: &mut Line<'a>) -> Result<(), Malformed> {
+        let own = &self.lines[nth];
+        own.says.say(|| self.bytes.text(own.from, own.to), line)
     }
 
     /// The run that a line names.
     #[inline]
     pub fn run(&self, nth: usize) -> Option<Key> {
-        self.lines.get(nth)?.says.run()
+        self.lines.get(..self.len)?.get(nth)?.says.run()
+    }
+}
+
+impl BlockLine {
+    fn fill(
+        &mut self,
+        all: &Bytes,
+        (from, to): (usize, usize),
+        skipped: u64,
+        decoder: &mut Decoder,
+        line_bytes_max: usize,
+    ) {
+        (self.from, self.to) = (from as u32, to as u32);
+        let length = skipped + (to - from) as u64;
+        self.oversize = Some(length).filter(|length| *length > line_bytes_max as u64);
+        match (self.oversize, all.text(self.from, self.to)) {
+            (Some(length), _) => self.says.oversize(length, line_bytes_max),
+            (None, Some(text)) => decoder.before_its_turn(text, &mut self.says),
+            (None, None) => self.says.refuse(&all.as_slice()[from..to]),
+        }
     }
 }

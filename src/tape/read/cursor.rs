@@ -247,8 +247,7 @@ impl Open<'_> {
                 if let Some(run) = ahead.run_to_come() {
                     each.hear_of(run);
                 }
-                *line = ahead.line()?;
-                Ok(())
+                ahead.say(line)
             }
         }
     }

@@ -73,7 +73,11 @@ fn ahead(reader: Reader, helpers: usize) -> Vec<String> {
         let mut decoder = Decoder::default();
         loop {
             match ahead.advance(&mut decoder) {
-                Ok(true) => told.push(shown(ahead.offset(), ahead.raw(), ahead.line())),
+                Ok(true) => {
+                    let mut line = Line::default();
+                    let said = ahead.say(&mut line).map(|()| line);
+                    told.push(shown(ahead.offset(), ahead.raw(), said));
+                }
                 end => {
                     told.push(format!("{end:?} {}", ahead.with_reader(|r| format!("{} {}", r.rest(), r.digest()))));
                     break;
