@@ -81,9 +81,9 @@ impl Decoder {
 /// What a line says that waits for its turn beside its text.
 #[derive(Debug)]
 pub struct Predecoded {
-    /// Of that text, unless there is something else.
+    /// Where the fast decoder read it.
     row: Row,
-    /// What the reference said.
+    /// What the reference said, where that had to be asked; then the row is of no meaning.
     rest: Option<Box<Result<Line<'static>, Malformed>>>,
 }
 

@@ -34,6 +34,7 @@ impl Row {
     /// A number, in the unit of its field.
     #[inline(always)]
     pub fn number(&self, id: Id) -> Option<f64> {
+        debug_assert!(!id.is_text(), "{} is no number", id.field().name);
         self.has(id).then(|| self.numbers[place(id)])
     }
 
@@ -62,13 +63,13 @@ impl Row {
     /// Where a text is.
     #[inline(always)]
     pub(super) fn span(&self, id: Id) -> Option<Span> {
+        debug_assert!(id.is_text(), "{} is no text", id.field().name);
         self.has(id).then(|| self.texts[place(id)])
     }
 
-    /// Which fields have a value, one bit each. Kind, version and time have no place here.
+    /// Which fields have a value, one bit each.
     #[inline(always)]
     pub(super) fn give(&mut self, fields: u64) {
-        const ELSEWHERE: u64 = 1 << Id::Kind as u64 | 1 << Id::V as u64 | 1 << Id::Ts as u64;
         self.given = fields & !ELSEWHERE;
     }
 
@@ -100,6 +101,11 @@ const fn place(id: Id) -> usize {
     PLACES[id as usize] as usize
 }
 
+/// Fields without a place, one bit each: kind and time have one of their own, the version is not kept, and an alias is
+/// kept under the name it stands for.
+const ELSEWHERE: u64 =
+    1 << Id::Kind as u64 | 1 << Id::V as u64 | 1 << Id::Ts as u64 | 1 << Id::EnsembleScoreFinal as u64;
+
 /// Fields that no kind of line has together share a place.
 const PLACES: [u8; COUNT] = places();
 const NUMBERS: usize = places_of(false);
@@ -113,7 +119,8 @@ const fn places() -> [u8; COUNT] {
         let mut before = 0;
         while before < row {
             let (this, other) = (&TABLE[row], &TABLE[before]);
-            let apart = this.id.is_text() != other.id.is_text() || !are_together(this, other);
+            let elsewhere = ELSEWHERE & (1 << row | 1 << before) != 0;
+            let apart = elsewhere || this.id.is_text() != other.id.is_text() || !are_together(this, other);
             if !apart && places[row] == places[before] {
                 places[row] += 1;
                 before = 0;
@@ -129,7 +136,7 @@ const fn places() -> [u8; COUNT] {
 const fn places_of(text: bool) -> usize {
     let (mut row, mut most) = (0, 0);
     while row < COUNT {
-        let needs = PLACES[row] as usize + 1;
+        let needs = if ELSEWHERE & 1 << row == 0 { PLACES[row] as usize + 1 } else { 0 };
         most = if TABLE[row].id.is_text() == text && needs > most { needs } else { most };
         row += 1;
     }
@@ -168,8 +175,9 @@ mod tests {
     fn fields_of_one_kind_of_line_have_places_of_their_own() {
         for kind in Kind::ALL {
             for text in [false, true] {
-                let rows =
-                    (0..COUNT).filter(|row| TABLE[*row].id.is_text() == text && TABLE[*row].is_kept_on(Some(kind)));
+                let rows = (0..COUNT).filter(|row| {
+                    TABLE[*row].id.is_text() == text && ELSEWHERE & 1 << *row == 0 && TABLE[*row].is_kept_on(Some(kind))
+                });
                 let mut places: Vec<u8> = rows.map(|row| PLACES[row]).collect();
                 places.sort_unstable();
                 let all = places.len();
@@ -178,6 +186,6 @@ mod tests {
             }
         }
         // What a line takes while it waits for its turn.
-        assert_eq!((NUMBERS, TEXTS, size_of::<Row>()), (12, 11, 240));
+        assert_eq!((NUMBERS, TEXTS, size_of::<Row>()), (10, 10, 208));
     }
 }

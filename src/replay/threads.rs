@@ -71,8 +71,10 @@ pub fn fold(
             engine::step(&mut last, &work.batch, &mut work.said);
             sink(&work.batch, work.said.all());
         }
+        // Why a stage broke off tells more than that nothing could be read after that.
+        let stages: Vec<Group> = stages.into_iter().map(joined).collect();
         let (first, intake) = joined(reader)?;
-        let groups = [first].into_iter().chain(stages.into_iter().map(joined)).chain([last]).collect();
+        let groups = [first].into_iter().chain(stages).chain([last]).collect();
         Ok((Engine::of_groups(groups), intake))
     })
 }

@@ -1,8 +1,11 @@
-use std::thread;
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use crate::render::exposition::{Task, Writers};
 
-/// More processors than this are left to the fold, whoever asks.
+/// However many processors there are, no more of them are taken from the fold.
 const MOST: usize = 4;
 
 /// From so many lines on it is worth the while to begin a thread.
@@ -13,7 +16,7 @@ const MANY: usize = 2_000;
 pub struct Threads(usize);
 
 impl Default for Threads {
-    /// As many as there are processors. It takes a while to find out.
+    /// One for each processor, four at most. It takes a while to find out.
     fn default() -> Threads {
         Threads(thread::available_parallelism().map_or(1, usize::from).min(MOST))
     }
@@ -24,17 +27,21 @@ impl Writers for Threads {
         if lines < MANY { 1 } else { self.0 }
     }
 
-    /// The first is done in this thread.
     fn write(&self, tasks: Vec<Task>) {
-        let mut tasks = tasks.into_iter();
-        let own = tasks.next();
+        let others = tasks.len().saturating_sub(1);
+        let tasks = Mutex::new(tasks.into_iter());
+        let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let work = || {
+            while let Some(task) = next() {
+                task();
+            }
+        };
         thread::scope(|scope| {
-            for task in tasks {
-                scope.spawn(task);
+            for _ in 0..others {
+                // Without it there is less help, and no less of a page.
+                let _ = thread::Builder::new().spawn_scoped(scope, work);
             }
-            if let Some(own) = own {
-                own();
-            }
+            work();
         });
     }
 }

@@ -93,11 +93,7 @@ pub fn read_round_ahead(
     sink: &mut dyn FnMut(Batch),
 ) -> Result<bool, ReadError> {
     let first = intake.position();
-    let mut sink = |batch, _: &Intake| {
-        sink(batch);
-        true
-    };
-    read(source, first, intake, (until, None), Some(readahead), &mut sink)
+    read(source, first, intake, (until, None), Some(readahead), &mut never_enough(sink))
 }
 
 /// The same for a round that begins at `first` and was read up to where intake stands.
@@ -111,11 +107,14 @@ pub fn read_rest(
     until: Until,
     sink: &mut dyn FnMut(Batch),
 ) -> Result<bool, ReadError> {
-    let mut sink = |batch, _: &Intake| {
+    read_in_steps(source, first, intake, (until, None), &mut never_enough(sink))
+}
+
+fn never_enough(sink: &mut dyn FnMut(Batch)) -> impl FnMut(Batch, &Intake) -> bool {
+    move |batch, _| {
         sink(batch);
         true
-    };
-    read_in_steps(source, first, intake, (until, None), &mut sink)
+    }
 }
 
 /// The same, where a batch ends before the line with which the tape time enters another step, and `sink`, shown where intake
@@ -236,3 +235,6 @@ fn time_of(line: Decoded) -> Option<Nanos> {
 
 /// What a stream is ordered by: its high time, then its name, which is the cursor's index.
 type Turn = Reverse<(Nanos, usize)>;
+
+#[cfg(test)]
+mod tests;

@@ -2,24 +2,33 @@ use std::cell::RefCell;
 
 use proptest::prelude::*;
 
-use super::{Decoder, decode, fast, fast::Experience, reference};
+use super::{Decoder, Predecoded, decode, fast, fast::Experience, reference};
 use crate::event::{Line, fields::TABLE, row::Row};
 
 const MAX: usize = 1600;
 
 thread_local! {
-    /// Guesses by all the lines before.
-    static EXPERIENCED: RefCell<Decoder> = RefCell::default();
+    /// Guesses by all the lines before, and what the last of them said.
+    static EXPERIENCED: RefCell<(Decoder, Predecoded)> = RefCell::default();
 }
 
 /// Both decoders must say the same, to the bit, whatever came before.
 #[track_caller]
 fn agree(line: &[u8]) {
     let mut again = Line::default();
-    let again = EXPERIENCED.with_borrow_mut(|decoder| decoder.decode(line, MAX, &mut again, &|_| {})).map(|()| again);
+    let again =
+        EXPERIENCED.with_borrow_mut(|(decoder, _)| decoder.decode(line, MAX, &mut again, &|_| {})).map(|()| again);
     let (fast, plain) = (decode(line, MAX), reference::decode(line, MAX));
     assert_eq!(fast, plain, "{}", String::from_utf8_lossy(line));
     assert_eq!(again, plain, "{}", String::from_utf8_lossy(line));
+    if let Some(text) = str::from_utf8(line).ok().filter(|text| text.len() <= MAX) {
+        EXPERIENCED.with_borrow_mut(|(decoder, before)| {
+            decoder.before_its_turn(text, before);
+            let mut waited = Line::default();
+            let waited = before.say(|| Some(text), &mut waited).map(|()| waited);
+            assert_eq!(waited, plain, "{text}");
+        });
+    }
     // Equal numbers may differ in the sign of zero, which the text shows.
     assert_eq!(format!("{fast:?}"), format!("{plain:?}"), "{}", String::from_utf8_lossy(line));
 }
@@ -211,6 +220,7 @@ fn lines_as_programs_write_them_need_no_reference() {
         r#"{"run_id":"r","realized_pnl_bps":-3}"#,
         r#"{"v":2,"agent":"a","reward":1e-3,"model":"m","extra":null,"more":[1]}"#,
         r#"{"agent":"a","direction":"buy","ensemble_score_final":0.25}"#,
+        &format!(r#"{{"agent":"a","reward":1,"deep":{}1{}}}"#, "[".repeat(63), "]".repeat(63)),
         r#"{"agent":"a","direction":"long","usage":{"tools":["x",{"n":1.5}],"ok":true},"prompt":"Say \"é\u00e9\".\n"}"#,
     ] {
         let at_once = fast::decode(line, &mut Experience::default(), &mut { Row::NOTHING }, &|_| {});

@@ -93,7 +93,8 @@ impl<'a> Scan<'a, '_> {
         }
         if shape.strange {
             // Keys of others may come twice: from the begin.
-            (self.row.kind, self.row.ts, self.empty) = (None, Stamp::Absent, 0);
+            (self.row.kind, self.row.ts) = (None, Stamp::Absent);
+            (self.empty, self.old) = (0, false);
             (self.cursor.at, followed) = (0, 0);
         }
         shape.branch(followed);

@@ -1,4 +1,4 @@
-use std::{collections::BTreeSet, hint::black_box, sync::Arc};
+use std::{collections::BTreeSet, hint::black_box, mem, sync::Arc};
 
 use super::{
     Format, Head,
@@ -204,10 +204,13 @@ impl Sheet {
         let mut changed: Vec<_> =
             self.parts.iter().zip(shown).map(|(part, now)| now.samples.differences(&part.seen)).collect();
         self.hide(shown, &mut changed);
-        self.write(shown, &changed, writers);
-        for (part, now) in self.parts.iter_mut().zip(shown) {
+        // Should it be broken off, the page begins anew.
+        let mut parts = mem::take(&mut self.parts);
+        self.write(&mut parts, shown, &changed, writers);
+        for (part, now) in parts.iter_mut().zip(shown) {
             part.seen = now.samples.clone();
         }
+        self.parts = parts;
     }
 
     /// Who hides from now on, or no longer does, changed for every consumer.
@@ -234,8 +237,8 @@ impl Sheet {
     }
 
     /// Writes the lines of the subjects that changed, by consumer.
-    fn write(&mut self, shown: &[Shown], changed: &[Vec<(Spot, u64)>], writers: &dyn Writers) {
-        let Sheet { format, amend, parts, hidden, pens } = self;
+    fn write(&mut self, parts: &mut [Part], shown: &[Shown], changed: &[Vec<(Spot, u64)>], writers: &dyn Writers) {
+        let Sheet { format, amend, hidden, pens, .. } = self;
         let lines = |(now, spots): (&Shown, &Vec<(Spot, u64)>)| {
             let subjects: u32 = spots.iter().map(|(_, mask)| mask.count_ones()).sum();
             now.families.len() * subjects as usize

@@ -4,28 +4,44 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use super::block::Block;
+use super::{block::Block, cursor::ExtentReader};
 use crate::{
     event::{Decoder, Key, Line, Malformed},
-    streams::{LineReader, RawLine, source},
+    streams::RawLine,
 };
 
 /// Blocks of an extent that are decoded, or being decoded, at most.
 const DEPTH: u64 = 4;
+
+/// Few enough that all blocks of a stream stay in the cache.
+const BLOCK_BYTES: usize = 128 << 10;
 
 /// How many lines before its turn a run is heard of.
 const NOTICE: usize = 8;
 
 /// Extents that want blocks of their lines decoded before it is their turn. Whoever has nothing else to do helps: what
 /// comes out, and in which order, depends on the bytes alone.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Readahead {
     wanted: Mutex<VecDeque<Weak<Blocks>>>,
     /// Blocks that were read to their end, to be filled anew.
     spare: Mutex<Vec<Block>>,
+    /// Bytes of a block at most, but for a line that is longer.
+    pub(super) block_bytes: usize,
+}
+
+impl Default for Readahead {
+    fn default() -> Self {
+        Readahead::of_blocks(BLOCK_BYTES)
+    }
 }
 
 impl Readahead {
+    /// With blocks of so many bytes.
+    pub(super) fn of_blocks(block_bytes: usize) -> Readahead {
+        Readahead { wanted: Mutex::default(), spare: Mutex::default(), block_bytes }
+    }
+
     /// Decodes a block that will be asked for; false when none is wanted.
     pub fn help(&self, decoder: &mut Decoder) -> bool {
         loop {
@@ -41,12 +57,10 @@ impl Readahead {
     }
 }
 
-type Reader = LineReader<io::Take<source::Bytes>>;
-
 /// The blocks of an extent: read one after another, decoded at the same time, given out in order.
 struct Blocks {
     line_bytes_max: usize,
-    reader: Mutex<Reader>,
+    reader: Mutex<ExtentReader>,
     progress: Mutex<Progress>,
     /// A block was decoded, or there is none any more.
     came: Condvar,
@@ -138,7 +152,10 @@ struct Promise<'a> {
 impl Drop for Promise<'_> {
     fn drop(&mut self) {
         let kept = self.kept.take().unwrap_or_else(|| Err(io::Error::other("decoding was broken off")));
-        lock(&self.blocks.progress).ready.insert(self.number, kept);
+        let mut progress = lock(&self.blocks.progress);
+        progress.ended |= kept.is_err();
+        progress.ready.insert(self.number, kept);
+        drop(progress);
         self.blocks.came.notify_all();
     }
 }
@@ -154,7 +171,7 @@ pub struct Ahead {
 
 impl Ahead {
     /// Before the first line.
-    pub fn new(readahead: &Arc<Readahead>, reader: Reader, line_bytes_max: usize) -> Ahead {
+    pub fn new(readahead: &Arc<Readahead>, reader: ExtentReader, line_bytes_max: usize) -> Ahead {
         let (reader, progress) = (Mutex::new(reader), Mutex::default());
         let blocks = Arc::new(Blocks { line_bytes_max, reader, progress, came: Condvar::new() });
         (0..DEPTH).for_each(|_| readahead.want(&blocks));
@@ -178,6 +195,13 @@ impl Ahead {
     fn next_block(&mut self, decoder: &mut Decoder) -> io::Result<bool> {
         self.at = 0;
         loop {
+            if !self.block.is_done() {
+                self.block.decode(decoder, self.blocks.line_bytes_max);
+                if self.block.len() > 0 {
+                    return Ok(true);
+                }
+                continue;
+            }
             let next = self.blocks.next(&self.readahead, decoder)?;
             let ended = next.is_end();
             lock(&self.readahead.spare).push(std::mem::replace(&mut self.block, next));
@@ -214,12 +238,12 @@ impl Ahead {
     }
 
     /// Shows what reads the bytes.
-    pub fn with_reader<T>(&self, look: impl FnOnce(&Reader) -> T) -> T {
+    pub fn with_reader<T>(&self, look: impl FnOnce(&ExtentReader) -> T) -> T {
         look(&lock(&self.blocks.reader))
     }
 }
 
-/// What another thread left behind is whole: it is changed in one step.
+/// Whatever another thread left behind when it broke off: no block is asked for after that.
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -13,10 +13,15 @@ use crate::{
 pub struct Block {
     bytes: Bytes,
     taken: Taken,
-    /// The first so many are those of this block; the others are there to be used again.
+    /// Lines that were decoded, the first `len`; the others are there to be used again.
     lines: Vec<BlockLine>,
     len: usize,
+    /// Bytes up to the end of the last of them.
+    decoded: usize,
 }
+
+/// Lines that are shorter than this are decoded a part at a time.
+const LINE_BYTES: usize = 64;
 
 /// Bytes of lines, and whether all of them are UTF-8, which is mostly so.
 #[derive(Debug)]
@@ -67,7 +72,7 @@ impl Block {
     /// # Errors
     /// Reading failed.
     pub fn read(&mut self, reader: &mut LineReader<impl Read>) -> io::Result<bool> {
-        self.len = 0;
+        (self.len, self.decoded) = (0, 0);
         let mut bytes = match std::mem::take(&mut self.bytes) {
             Bytes::Text(text) => text.into_bytes(),
             Bytes::Raw(bytes) => bytes,
@@ -82,15 +87,21 @@ impl Block {
         Ok(taken.is_some())
     }
 
-    /// Finds the lines and decodes them.
+    /// Finds the next lines and decodes them, instead of those before. Where lines are very short, not all at once: what is
+    /// decoded takes more room than they do.
     pub fn decode(&mut self, decoder: &mut Decoder, line_bytes_max: usize) {
-        if let Bytes::Raw(bytes) = std::mem::take(&mut self.bytes) {
-            let text = String::from_utf8(bytes).map(Bytes::Text);
-            self.bytes = text.unwrap_or_else(|error| Bytes::Raw(error.into_bytes()));
-        }
-        let Block { bytes: all, taken, lines, len } = self;
-        let (bytes, mut from) = (all.as_slice(), 0);
-        for to in memchr::memchr_iter(b'\n', bytes) {
+        self.bytes = match std::mem::take(&mut self.bytes) {
+            Bytes::Raw(bytes) if self.decoded == 0 => {
+                String::from_utf8(bytes).map_or_else(|error| Bytes::Raw(error.into_bytes()), Bytes::Text)
+            }
+            known => known,
+        };
+        let Block { bytes: all, taken, lines, len, decoded } = self;
+        let (bytes, start) = (all.as_slice(), *decoded);
+        let (mut from, most) = (start, bytes.len() / LINE_BYTES + 1);
+        *len = 0;
+        for newline in memchr::memchr_iter(b'\n', &bytes[start..]).take(most) {
+            let to = start + newline;
             let line = &bytes[from..to];
             let skipped = if from == 0 { taken.skipped } else { 0 };
             if !lines::is_blank(line) || skipped > 0 && !taken.skipped_blank {
@@ -102,6 +113,12 @@ impl Block {
             }
             from = to + 1;
         }
+        *decoded = from;
+    }
+
+    /// Whether all of its lines were decoded.
+    pub fn is_done(&self) -> bool {
+        self.decoded == self.bytes.as_slice().len()
     }
 
     /// How many lines there are.

@@ -25,10 +25,9 @@ const BUFFERS_BYTES: usize = 64 << 20;
 const CHUNK_MIN: usize = 8 << 10;
 const CHUNK_MAX: usize = 256 << 10;
 
-/// The same of those that are decoded before their turn, of which every stream has several; lines take more than the same
-/// room once more.
-const AHEAD_BYTES: usize = 16 << 20;
-const AHEAD_CHUNK_MAX: usize = 128 << 10;
+/// One block of every stream, where lines are decoded before their turn: a stream has several, and what is decoded takes up
+/// to five times as much.
+const BLOCKS_BYTES: usize = 4 << 20;
 
 /// More streams than this in a round are read without holding their files open.
 const DESCRIPTORS_MAX: usize = 128;
@@ -72,11 +71,11 @@ pub struct Open<'a> {
 
 /// The lines of an extent: decoded when it is their turn, or before.
 enum Lines {
-    Here(Box<LineReader<Bytes>>),
+    Here(Box<ExtentReader>),
     Ahead(Ahead),
 }
 
-type Bytes = io::Take<source::Bytes>;
+pub type ExtentReader = LineReader<io::Take<source::Bytes>>;
 
 /// Where the bytes of an extent are that were found to be those that were sealed.
 enum Held {
@@ -94,13 +93,13 @@ pub fn cursors<'a>(
     for extent in &source.extents {
         streams.entry(extent.stream.as_bytes()).or_default().push(extent);
     }
-    let shared = |bytes: usize, most: usize| (bytes / streams.len().max(1)).clamp(CHUNK_MIN, most);
+    let shared = |bytes: usize, most: usize| (bytes / streams.len().max(1)).clamp(CHUNK_MIN.min(most), most);
     let reading = Reading {
         round: source.round,
         line_bytes_max,
         chunk: shared(BUFFERS_BYTES, CHUNK_MAX),
         reopen: streams.len() > DESCRIPTORS_MAX,
-        ahead: readahead.map(|readahead| (readahead, shared(AHEAD_BYTES, AHEAD_CHUNK_MAX))),
+        ahead: readahead.map(|readahead| (readahead, shared(BLOCKS_BYTES, readahead.block_bytes))),
     };
     streams
         .into_values()
@@ -173,7 +172,7 @@ impl<'a> Cursor<'a> {
             }
         };
         let line_bytes_max = self.reading.line_bytes_max;
-        // A small one is decoded before anybody else heard of it.
+        // A small one is read sooner than somebody who helps wakes up.
         let ahead = self.reading.ahead.filter(|(_, chunk)| len > 2 * *chunk as u64);
         let chunk = ahead.map_or(self.reading.chunk, |(_, chunk)| chunk);
         let reader = LineReader::new(bytes.take(len), extent.from, line_bytes_max)
@@ -256,7 +255,7 @@ impl Open<'_> {
 impl Lines {
     /// After the last line: the digest of all bytes, and how many there are behind the last newline.
     fn end(&self) -> (blake3::Hash, u64) {
-        let of = |reader: &LineReader<Bytes>| (reader.digest(), reader.rest());
+        let of = |reader: &ExtentReader| (reader.digest(), reader.rest());
         match self {
             Lines::Here(reader) => of(reader),
             Lines::Ahead(ahead) => ahead.with_reader(of),
