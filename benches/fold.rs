@@ -6,7 +6,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use runtape::{
     clock::Clock,
     consumers::REGISTRY,
-    event::{self, decode::reference},
+    event::{self, Decoder, decode::reference},
     fold::{Engine, Intake, Place},
     layout::Layout,
     live::{Cadence, Config, Live},
@@ -24,17 +24,28 @@ fn lines() -> Vec<Vec<u8>> {
     (0..LINES).map(|_| fleet.next_line().json().to_vec()).collect()
 }
 
+/// What agents write beside the fields that are ours.
+const BESIDE: [(&str, &str); 3] = [
+    ("plain", ""),
+    ("nested", r#","usage":{"tools":["search",{"calls":3}],"cached":true}"#),
+    ("prompt", r#","prompt":"What is the trend of \"BTC\"?\nThink step by step; é and \u00e9 are the same letter.""#),
+];
+
 fn decode(c: &mut Criterion) {
-    let lines = lines();
-    let mut group = c.benchmark_group("decode");
-    group.throughput(Throughput::Bytes(lines.iter().map(|line| line.len() as u64 + 1).sum()));
-    group.bench_function("as replay does", |b| {
-        b.iter(|| lines.iter().for_each(|line| drop(black_box(event::decode(line, LINE_BYTES_MAX)))));
-    });
-    group.bench_function("serde_json reference", |b| {
-        b.iter(|| lines.iter().for_each(|line| drop(black_box(reference::decode(line, LINE_BYTES_MAX)))));
-    });
-    group.finish();
+    for (name, beside) in BESIDE {
+        let with = |line: Vec<u8>| [line.strip_suffix(b"}").unwrap_or(&line), beside.as_bytes(), b"}"].concat();
+        let lines: Vec<Vec<u8>> = lines().into_iter().map(with).collect();
+        let mut group = c.benchmark_group(format!("decode {name} lines"));
+        group.throughput(Throughput::Bytes(lines.iter().map(|line| line.len() as u64 + 1).sum()));
+        group.bench_function("as replay does", |b| {
+            let mut decoder = Decoder::default();
+            b.iter(|| lines.iter().for_each(|line| drop(black_box(decoder.line(line, LINE_BYTES_MAX)))));
+        });
+        group.bench_function("serde_json reference", |b| {
+            b.iter(|| lines.iter().for_each(|line| drop(black_box(reference::decode(line, LINE_BYTES_MAX)))));
+        });
+        group.finish();
+    }
 }
 
 fn fold(c: &mut Criterion) {

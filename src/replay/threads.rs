@@ -14,7 +14,7 @@ use crate::{
         Batch, Emitted, Engine, Intake,
         engine::{self, Group, Said},
     },
-    tape::{Directory, Readahead, Until, read_round_ahead},
+    tape::{Directory, Readahead, Reading, Until, read_round_ahead},
 };
 
 /// Batches between two threads at most: enough that neither waits for a hiccup of the other, few enough to stay in the
@@ -30,7 +30,7 @@ struct Work {
 /// Folds a directory in a chain of threads: the first takes lines in and holds the first consumers, each further one holds a
 /// group of them, and the caller's is the last. A batch goes from thread to thread in tape order, so every consumer sees and
 /// hears what it would in one thread. Lines are decoded before their turn by whoever would otherwise wait for the thread
-/// before or behind. Returns where all stand at the end.
+/// before or behind, or has no consumer. Returns where all stand at the end.
 pub fn fold(
     directory: &Directory,
     engine: Engine,
@@ -40,6 +40,8 @@ pub fn fold(
     sink: &mut dyn FnMut(&Batch, Vec<Emitted>),
 ) -> Result<(Engine, Intake), ReplayError> {
     let shares = shares(engine.slots().len(), threads);
+    // Threads for which there is no consumer only decode.
+    let idle = threads.saturating_sub(shares.len()).min(Readahead::HELPERS);
     let mut groups = engine.into_groups(&shares).into_iter();
     let mut first = groups.next().unwrap_or_default();
     let mut last = groups.next_back().unwrap_or_default();
@@ -47,8 +49,14 @@ pub fn fold(
     thread::scope(|scope| {
         let (to_next, mut inbox) = sync_channel(QUEUE);
         let mut helper = Helper::of(&readahead);
+        for _ in 0..idle {
+            let mut helper = Helper::of(&readahead);
+            scope.spawn(move || helper.readahead.help_on(&mut helper.decoder));
+        }
+        let reading = Reading::of(&readahead);
         let reader = scope.spawn(move || {
             let readahead = helper.readahead.clone();
+            let _reading = reading;
             let mut sink = |batch| {
                 let mut said = Said::default();
                 engine::step(&mut first, &batch, &mut said);
@@ -160,7 +168,7 @@ mod tests {
     #[test]
     fn every_consumer_has_a_thread_and_every_thread_but_the_first_a_consumer() {
         let of = |consumers| [2, 3, 4, 99].map(|threads| shares(consumers, threads));
-        assert_eq!(of(9)[..3], [vec![0, 9], vec![0, 5, 4], vec![0, 3, 3, 3]]);
+        assert_eq!(of(9)[..3], [vec![3, 6], vec![1, 4, 4], vec![0, 3, 3, 3]]);
         assert_eq!(of(2)[..2], [vec![0, 2], vec![0, 1, 1]]);
         assert_eq!(of(0)[0], [0, 0]);
         for consumers in 0..20 {

@@ -30,8 +30,9 @@ pub use horizon::{Horizon, HorizonError};
 pub use journal::{Journal, TapeError};
 pub use known::{Known, extents_of};
 pub use read::{
-    ExtentBytes, ExtentSource, RoundSource, Until, ahead::Readahead, each_line, read_in_steps, read_rest, read_round,
-    read_round_ahead,
+    ExtentBytes, ExtentSource, RoundSource, Until,
+    ahead::{Readahead, Reading},
+    each_line, read_in_steps, read_rest, read_round, read_round_ahead,
 };
 pub use round::{Extent, Round};
 pub use tail::{Torn, mend};

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Blocks of an extent that are decoded, or being decoded, at most.
-const DEPTH: u64 = 4;
+const DEPTH: usize = 4;
 
 /// Few enough that all blocks of a stream stay in the cache.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -23,7 +23,9 @@ const NOTICE: usize = 8;
 /// comes out, and in which order, depends on the bytes alone.
 #[derive(Debug)]
 pub struct Readahead {
-    wanted: Mutex<VecDeque<Weak<Blocks>>>,
+    wanted: Mutex<Wanted>,
+    /// Something is wanted, or nothing more will be.
+    more: Condvar,
     /// Blocks that were read to their end, to be filled anew.
     spare: Mutex<Vec<Block>>,
     /// Bytes of a block at most, but for a line that is longer.
@@ -37,24 +39,60 @@ impl Default for Readahead {
 }
 
 impl Readahead {
+    /// More than so many who only help have nothing to do where there is one stream.
+    pub const HELPERS: usize = DEPTH;
+
     /// With blocks of so many bytes.
     pub(super) fn of_blocks(block_bytes: usize) -> Readahead {
-        Readahead { wanted: Mutex::default(), spare: Mutex::default(), block_bytes }
+        Readahead { wanted: Mutex::default(), more: Condvar::new(), spare: Mutex::default(), block_bytes }
     }
 
     /// Decodes a block that will be asked for; false when none is wanted.
     pub fn help(&self, decoder: &mut Decoder) -> bool {
         loop {
-            let Some(blocks) = lock(&self.wanted).pop_front() else { return false };
+            let Some(blocks) = lock(&self.wanted).blocks.pop_front() else { return false };
             if blocks.upgrade().is_some_and(|blocks| blocks.decode_next(self, decoder)) {
                 return true;
             }
         }
     }
 
-    fn want(&self, blocks: &Arc<Blocks>) {
-        lock(&self.wanted).push_back(Arc::downgrade(blocks));
+    /// Decodes whatever is wanted until nothing more will be: see [`Reading`].
+    pub fn help_on(&self, decoder: &mut Decoder) {
+        let nothing = |wanted: &mut Wanted| wanted.blocks.is_empty() && !wanted.ended;
+        while !self.more.wait_while(lock(&self.wanted), nothing).unwrap_or_else(PoisonError::into_inner).ended {
+            self.help(decoder);
+        }
     }
+
+    fn want(&self, blocks: &Arc<Blocks>) {
+        lock(&self.wanted).blocks.push_back(Arc::downgrade(blocks));
+        self.more.notify_one();
+    }
+}
+
+/// Somebody reads. When this is let go of, nothing more will be wanted.
+#[derive(Debug)]
+pub struct Reading(Arc<Readahead>);
+
+impl Reading {
+    pub fn of(readahead: &Arc<Readahead>) -> Reading {
+        Reading(readahead.clone())
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        lock(&self.0.wanted).ended = true;
+        self.0.more.notify_all();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Wanted {
+    /// An extent is there once for each block that it wants, in the order of asking.
+    blocks: VecDeque<Weak<Blocks>>,
+    ended: bool,
 }
 
 /// The blocks of an extent: read one after another, decoded at the same time, given out in order.
@@ -91,7 +129,7 @@ impl Blocks {
         let mut reader = lock(&self.reader);
         let number = {
             let mut progress = lock(&self.progress);
-            if progress.ended || progress.begun - progress.given >= DEPTH {
+            if progress.ended || progress.begun - progress.given >= DEPTH as u64 {
                 return false;
             }
             progress.begun += 1;

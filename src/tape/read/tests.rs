@@ -4,7 +4,7 @@ use std::{fmt::Write, thread};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{ahead::Reading, *};
 use crate::policy::{InForce, Policy};
 
 /// Lines good, odd and bad, of a second each; the digits of `R` are a run.
@@ -86,22 +86,12 @@ fn check(streams: &Streams, faults: bool, until: Until, block_bytes: usize) {
     for helpers in [0, 2] {
         let readahead = Arc::new(Readahead::of_blocks(block_bytes));
         let ahead = source(streams, faults);
-        let helped = Arc::new(());
         let got = thread::scope(|scope| {
-            let helping = helped.clone();
+            let _reading = Reading::of(&readahead);
             for _ in 0..helpers {
-                scope.spawn(|| {
-                    let mut decoder = Decoder::default();
-                    while Arc::strong_count(&helped) > 1 {
-                        if !readahead.help(&mut decoder) {
-                            thread::yield_now();
-                        }
-                    }
-                });
+                scope.spawn(|| readahead.help_on(&mut Decoder::default()));
             }
-            let got = told(&ahead, until, |intake, sink| read_round_ahead(&ahead, intake, until, &readahead, sink));
-            drop(helping);
-            got
+            told(&ahead, until, |intake, sink| read_round_ahead(&ahead, intake, until, &readahead, sink))
         });
         assert_eq!(got, want, "{helpers} helpers, blocks of {block_bytes}");
     }

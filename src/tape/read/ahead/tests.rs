@@ -71,18 +71,10 @@ fn ahead(reader: ExtentReader, helpers: usize) -> Vec<String> {
     let readahead = Arc::<Readahead>::default();
     let (mut ahead, mut told) = (Ahead::new(&readahead, reader, MOST), Vec::new());
     thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut decoder = Decoder::default();
-                    while Arc::strong_count(&readahead) > 1 {
-                        if !readahead.help(&mut decoder) {
-                            thread::yield_now();
-                        }
-                    }
-                })
-            })
-            .collect();
+        let reading = Reading::of(&readahead);
+        for _ in 0..helpers {
+            scope.spawn(|| readahead.help_on(&mut Decoder::default()));
+        }
         let mut decoder = Decoder::default();
         loop {
             match ahead.advance(&mut decoder) {
@@ -97,8 +89,7 @@ fn ahead(reader: ExtentReader, helpers: usize) -> Vec<String> {
                 }
             }
         }
-        drop(ahead);
-        helpers.into_iter().for_each(|helper| helper.join().expect("nobody breaks off"));
+        drop(reading);
     });
     told
 }
