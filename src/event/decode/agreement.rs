@@ -185,6 +185,26 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
+fn lines_that_come_in_turns_are_learned_once() {
+    let lines = [
+        r#"{"run_id":"r","agent":"a","ts":1772409600,"latency_ms":1,"error_type":null,"reward":1}"#,
+        r#"{"run_id":"r","agent":"a","ts":1772409600,"symbol":"X","direction":"LONG","score_final":0.5}"#,
+        r#"{"run_id":"r","ts":1772409600,"symbol":"X","realized_pnl_bps":5}"#,
+        r#"{"run_id":"r","ts":1772409600,"symbol":"X","realized_pnl_bps":5,"note":"x"}"#,
+        r#"{"run_id":"r","agent":null,"ts":1772409600,"latency_ms":1,"error_type":"e","reward":1}"#,
+    ];
+    let mut before = Experience::default();
+    let mut learned = || {
+        for line in lines {
+            assert!(fast::decode(line, &mut before, &mut { Row::NOTHING }, &|_| {}).is_some(), "{line}");
+        }
+        format!("{before:?}")
+    };
+    let first = learned();
+    assert_eq!(learned(), first);
+}
+
+#[test]
 fn on_how_deep_a_line_may_nest() {
     for deep in [1, 62, 63, 64, 65, 200] {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {

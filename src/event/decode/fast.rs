@@ -30,7 +30,7 @@ pub fn decode(text: &str, before: &mut Experience, row: &mut Row, met: &dyn Fn(K
         return None;
     }
     (row.kind, row.ts) = (None, Stamp::Absent);
-    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, row, empty: 0, old: false, met };
+    let mut scan = Scan { cursor: Cursor { text, padded, at: 0 }, row, empty: 0, null: 0, old: false, met };
     let fields = scan.object(shapes, day)?;
     let (empty, old) = (scan.empty, scan.old);
     let fields = if old { brought_on(fields)? } else { fields };
@@ -46,6 +46,8 @@ struct Scan<'a, 'l> {
     row: &'l mut Row,
     /// Texts that say nothing, one bit each.
     empty: u64,
+    /// Fields that are null, one bit each.
+    null: u64,
     /// There are names or words of the first version.
     old: bool,
     met: &'l dyn Fn(Key),
@@ -71,15 +73,39 @@ impl<'a> Scan<'a, '_> {
     /// The whole text, which must be one object; the fields with a value other than null, one bit each.
     #[inline(always)]
     fn object(&mut self, shapes: &mut Shapes, day: &mut LastDay) -> Option<u64> {
-        let shape = shapes.like(self.cursor.padded);
-        let mut followed = 0;
-        for step in &shape.steps {
+        let alike = shapes.like(self.cursor.padded);
+        let (mut way, mut followed) = (alike.last, 0);
+        loop {
+            let shape = alike.way(way);
+            followed = self.follow(shape, followed, day)?;
+            if followed == shape.steps.len() && followed > 0 && self.cursor.is_at_last(b'}') {
+                let fields = shape.fields & !self.null;
+                alike.last = way;
+                return Some(fields);
+            }
+            let Some(other) = alike.other(way, followed, self.cursor) else { break };
+            way = other;
+        }
+        if alike.way(way).strange {
+            // Keys of others may come twice: from the begin.
+            (self.row.kind, self.row.ts) = (None, Stamp::Absent);
+            (self.empty, self.null, self.old) = (0, 0, false);
+            (self.cursor.at, followed) = (0, 0);
+        }
+        self.onward(alike.branch(way, followed), day)
+    }
+
+    /// Reads the values of a line along a shape, from a step on; how many steps the line has then followed.
+    #[inline(always)]
+    fn follow(&mut self, shape: &Shape, mut followed: usize, day: &mut LastDay) -> Option<usize> {
+        for step in shape.steps.get(followed..).unwrap_or_default() {
             let value = self.cursor.at + step.length;
-            if !step.is_next(self.cursor) || self.cursor.padded.byte(value) == b'n' {
+            if !step.is_next(self.cursor) {
                 break;
             }
             self.cursor.at = value;
             match step.id {
+                Some(id) if self.cursor.peek() == b'n' => self.null(id)?,
                 Some(id) => self.field(id, day)?,
                 None => self.cursor.skip(1)?,
             }
@@ -88,17 +114,7 @@ impl<'a> Scan<'a, '_> {
         if followed > 0 && shape.kind.is_some() {
             self.row.kind = shape.kind;
         }
-        if followed == shape.steps.len() && followed > 0 && self.cursor.is_at_last(b'}') {
-            return Some(shape.fields);
-        }
-        if shape.strange {
-            // Keys of others may come twice: from the begin.
-            (self.row.kind, self.row.ts) = (None, Stamp::Absent);
-            (self.empty, self.old) = (0, false);
-            (self.cursor.at, followed) = (0, 0);
-        }
-        shape.branch(followed);
-        self.onward(shape, day)
+        Some(followed)
     }
 
     /// The same, field by field behind those that a shape has, which learns the others.
@@ -108,7 +124,7 @@ impl<'a> Scan<'a, '_> {
         // Where the line began with its kind, which is a part of the next step.
         let mut kind = None;
         // Recognised keys so far, and those with a value other than null.
-        let (mut seen, mut present) = (shape.fields, shape.fields);
+        let (mut seen, mut present) = (shape.fields, shape.fields & !self.null);
         let mut strangers = Strangers::default();
         loop {
             let begin = kind.take().unwrap_or(self.cursor.at);
@@ -131,7 +147,7 @@ impl<'a> Scan<'a, '_> {
             seen |= bit;
             match id {
                 Some(_) if twice => return None,
-                Some(_) if null => self.cursor.word("null").then_some(())?,
+                Some(id) if null => self.null(id)?,
                 Some(id) => self.field(id, day)?,
                 None => strangers.meet(key).and_then(|()| self.cursor.skip(1))?,
             }
@@ -140,14 +156,19 @@ impl<'a> Scan<'a, '_> {
                 kind = Some(begin);
                 continue;
             }
-            if !null {
-                shape.learn(self.cursor.padded.between(begin, value), id, nth);
-            }
+            shape.learn(self.cursor.padded.between(begin, value), id, nth);
             nth += 1;
         }
         self.cursor.at += 1;
         self.cursor.blank();
+        shape.whole = shape.steps.len() == nth;
         self.cursor.is_at_end().then_some(present)
+    }
+
+    /// Passes null, which is no value.
+    fn null(&mut self, id: Id) -> Option<()> {
+        self.null |= 1 << id as u64;
+        self.cursor.word("null").then_some(())
     }
 
     /// Reads a value to where it belongs; none when it is not what the field asks for.

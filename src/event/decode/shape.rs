@@ -3,7 +3,20 @@ use crate::event::{Kind, fields::Id, words::Padded};
 
 /// The shapes of lines so far: a producer writes the keys of a kind of line in one order, spaced in one way.
 #[derive(Debug, Default)]
-pub struct Shapes([Shape; SLOTS]);
+pub struct Shapes([Alike; SLOTS]);
+
+/// Shapes of lines that begin alike, and may go on in several ways: lines that do not say their kind, or leave out a field
+/// now and then.
+#[derive(Debug, Default)]
+pub struct Alike {
+    ways: [Shape; WAYS],
+    /// The one of the line before, and the one that is given up next.
+    pub last: usize,
+    next: usize,
+}
+
+/// Few fields are left out now and then.
+const WAYS: usize = 8;
 
 /// Few kinds of lines come in turns.
 const SLOTS: usize = 16;
@@ -21,11 +34,13 @@ pub struct Shape {
     pub fields: u64,
     /// A key of others is among them.
     pub strange: bool,
+    /// A line had nothing behind them.
+    pub whole: bool,
 }
 
 /// What stands before a value: a comma or the begin of the line, blanks, a key of ours or of others, a colon. Before the
 /// second value of a line that begins with its kind, that too.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// As words, and which of their bits belong to it.
     text: [u64; WORDS],
@@ -40,9 +55,52 @@ const WORDS: usize = 6;
 impl Shapes {
     /// The shape of the lines that begin like this one: by the first letters of the kind, where a line begins with that.
     #[inline(always)]
-    pub fn like(&mut self, line: &Padded) -> &mut Shape {
+    pub fn like(&mut self, line: &Padded) -> &mut Alike {
         let letters = line.byte(9).wrapping_add(line.byte(10));
         &mut self.0[usize::from(letters) % SLOTS]
+    }
+}
+
+impl Alike {
+    #[inline(always)]
+    pub fn way(&mut self, nth: usize) -> &mut Shape {
+        &mut self.ways[nth % WAYS]
+    }
+
+    /// Another way that has the first so many steps of one, and the line where it now is.
+    #[inline(never)]
+    pub fn other(&self, way: usize, steps: usize, line: Cursor) -> Option<usize> {
+        let this = self.ways.get(way)?;
+        let goes_on = |shape: &Shape| match shape.steps.get(steps) {
+            Some(step) => step.is_next(line),
+            None => shape.whole && line.is_at_last(b'}'),
+        };
+        let fits = |shape: &Shape| {
+            steps > 0
+                && shape.kind == this.kind
+                && shape.steps.get(..steps) == this.steps.get(..steps)
+                && goes_on(shape)
+        };
+        self.ways.iter().enumerate().position(|(nth, shape)| nth != way && fits(shape))
+    }
+
+    /// Where a line is learned that has the first so many steps of a way: there, unless it is the way of whole lines.
+    pub fn branch(&mut self, way: usize, steps: usize) -> &mut Shape {
+        let this = &self.ways[way % WAYS];
+        let place = if this.whole {
+            let mut shape = this.clone();
+            shape.branch(steps);
+            let place = self.next % WAYS;
+            let place = if place == way { (place + 1) % WAYS } else { place };
+            self.next = place + 1;
+            self.ways[place] = shape;
+            place
+        } else {
+            self.ways[way % WAYS].branch(steps);
+            way % WAYS
+        };
+        self.last = place;
+        &mut self.ways[place]
     }
 }
 
@@ -50,6 +108,7 @@ impl Shape {
     /// Goes on otherwise after so many steps.
     pub fn branch(&mut self, steps: usize) {
         self.steps.truncate(steps);
+        self.whole = false;
         self.kind = self.kind.filter(|_| steps > 0);
         let ids = self.steps.iter().map(|step| step.id);
         self.strange = ids.clone().any(|id| id.is_none());
