@@ -52,8 +52,8 @@ fn hashed(parts: &[&[u8]]) -> Key {
 fn uuid_bits(text: &[u8]) -> Option<u128> {
     let text: &[u8; 36] = text.try_into().ok()?;
     let four = |at: usize| u64::from(u32::from_be_bytes([text[at], text[at + 1], text[at + 2], text[at + 3]]));
-    let [(a, x), (b, y), (c, z), (d, w)] =
-        [(0, 4), (9, 14), (19, 24), (28, 32)].map(|(i, j)| hex(four(i) << 32 | four(j)));
+    let ((a, x), (b, y)) = (hex(four(0) << 32 | four(4)), hex(four(9) << 32 | four(14)));
+    let ((c, z), (d, w)) = (hex(four(19) << 32 | four(24)), hex(four(28) << 32 | four(32)));
     let hyphens = u32::from_ne_bytes([text[8], text[13], text[18], text[23]]) ^ u32::from_ne_bytes(*b"----");
     let bits = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
     (u64::from(hyphens) | x | y | z | w == 0).then(|| u128::from(bits(a, b)) << 64 | u128::from(bits(c, d)))

@@ -13,6 +13,8 @@ pub struct Alike {
     /// The one of the line before, and the one that is given up next.
     pub last: usize,
     next: usize,
+    /// How often one was begun, or begun anew.
+    begun: u64,
 }
 
 /// Few fields are left out now and then.
@@ -36,17 +38,21 @@ pub struct Shape {
     pub strange: bool,
     /// A line had nothing behind them.
     pub whole: bool,
+    /// Which time one was begun this was.
+    begun: u64,
 }
 
 /// What stands before a value: a comma or the begin of the line, blanks, a key of ours or of others, a colon. Before the
 /// second value of a line that begins with its kind, that too.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Step {
     /// As words, and which of their bits belong to it.
     text: [u64; WORDS],
     masks: [u64; WORDS],
     pub length: usize,
     pub id: Option<Id>,
+    /// Where it was learned first. Copies keep it, so that at one place the same one has the same before it.
+    learned: u64,
 }
 
 /// The longest key of ours with its marks has 21 bytes, and the longest kind with its own 17.
@@ -71,16 +77,14 @@ impl Alike {
     #[inline(never)]
     pub fn other(&self, way: usize, steps: usize, line: Cursor) -> Option<usize> {
         let this = self.ways.get(way)?;
+        let last = steps.checked_sub(1)?;
+        let learned = this.steps.get(last)?.learned;
         let goes_on = |shape: &Shape| match shape.steps.get(steps) {
             Some(step) => step.is_next(line),
             None => shape.whole && line.is_at_last(b'}'),
         };
-        let fits = |shape: &Shape| {
-            steps > 0
-                && shape.kind == this.kind
-                && shape.steps.get(..steps) == this.steps.get(..steps)
-                && goes_on(shape)
-        };
+        let same = |shape: &Shape| shape.steps.get(last).is_some_and(|step| step.learned == learned);
+        let fits = |shape: &Shape| same(shape) && shape.kind == this.kind && goes_on(shape);
         self.ways.iter().enumerate().position(|(nth, shape)| nth != way && fits(shape))
     }
 
@@ -99,7 +103,8 @@ impl Alike {
             self.ways[way % WAYS].branch(steps);
             way % WAYS
         };
-        self.last = place;
+        (self.last, self.begun) = (place, self.begun + 1);
+        self.ways[place].begun = self.begun;
         &mut self.ways[place]
     }
 }
@@ -125,7 +130,7 @@ impl Shape {
     /// One step more; what is too long, or one too many, makes the shape one of a few steps only.
     pub fn learn(&mut self, text: &[u8], id: Option<Id>, nth: usize) {
         if text.len() <= 8 * WORDS && self.steps.len() == nth && nth < STEPS_MAX {
-            self.steps.push(Step::of(text, id));
+            self.steps.push(Step::of(text, id, self.begun));
             self.strange |= id.is_none();
             self.fields |= id.map_or(0, |id| 1 << id as u64);
         }
@@ -133,13 +138,13 @@ impl Shape {
 }
 
 impl Step {
-    fn of(text: &[u8], id: Option<Id>) -> Step {
+    fn of(text: &[u8], id: Option<Id>, learned: u64) -> Step {
         let (mut words, mut masks) = ([0; WORDS], [0; WORDS]);
         for (nth, bytes) in text.chunks(8).take(WORDS).enumerate() {
             words[nth] = bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
             masks[nth] = u64::MAX >> (64 - 8 * bytes.len());
         }
-        Step { text: words, masks, length: text.len(), id }
+        Step { text: words, masks, length: text.len(), id, learned }
     }
 
     /// Whether a line goes on with it.
@@ -160,7 +165,7 @@ mod tests {
     fn a_step_is_known_by_every_byte() {
         for length in 1..=8 * WORDS {
             let text: Vec<u8> = (0..length as u8).map(|i| b'a' + i % 26).collect();
-            let step = Step::of(&text, None);
+            let step = Step::of(&text, None, 0);
             for rest in ["", "0", "and so on, far enough to fill all of its words"] {
                 let line = [&text, rest.as_bytes()].concat();
                 let mut padded = Padded::default();
