@@ -49,11 +49,12 @@ pub fn fold(
     thread::scope(|scope| {
         let (to_next, mut inbox) = sync_channel(QUEUE);
         let mut helper = Helper::of(&readahead);
+        // Before anybody waits for its end: should a thread not be had, it ends as well.
+        let reading = Reading::of(&readahead);
         for _ in 0..idle {
             let mut helper = Helper::of(&readahead);
             scope.spawn(move || helper.readahead.help_on(&mut helper.decoder));
         }
-        let reading = Reading::of(&readahead);
         let reader = scope.spawn(move || {
             let readahead = helper.readahead.clone();
             let _reading = reading;

@@ -94,8 +94,7 @@ impl<R: Read> LineReader<R> {
     pub fn advance(&mut self) -> io::Result<bool> {
         loop {
             let Some(newline) = memchr::memchr(b'\n', &self.buffer[self.searched..self.end]) else {
-                self.skip_oversize();
-                if self.ended || !self.fill()? {
+                if !self.read_on()? {
                     return Ok(false);
                 }
                 continue;
@@ -122,8 +121,7 @@ impl<R: Read> LineReader<R> {
     pub fn take_lines(&mut self, bytes: &mut Vec<u8>) -> io::Result<Option<Taken>> {
         loop {
             let Some(newline) = memchr::memrchr(b'\n', &self.buffer[self.searched..self.end]) else {
-                self.skip_oversize();
-                if self.ended || !self.fill()? {
+                if !self.read_on()? {
                     return Ok(None);
                 }
                 continue;
@@ -185,6 +183,12 @@ impl<R: Read> LineReader<R> {
     /// for.
     pub fn digest(&self) -> blake3::Hash {
         self.hasher.finalize()
+    }
+
+    /// Reads more where no newline is left; false at the end of the range.
+    fn read_on(&mut self) -> io::Result<bool> {
+        self.skip_oversize();
+        Ok(!self.ended && self.fill()?)
     }
 
     fn fill(&mut self) -> io::Result<bool> {

@@ -92,15 +92,9 @@ struct Share<'a> {
 }
 
 impl Share<'_> {
-    fn write(
-        &mut self,
-        (spot, mask): (Spot, u64),
-        pen: &mut Pen,
-        format: Format,
-        amend: Option<Amend>,
-        hidden: &BTreeSet<(Subject, usize)>,
-    ) {
+    fn write(&mut self, (spot, mask): (Spot, u64), pen: &mut Pen, of_all: OfAll) {
         let Pen { scratch, lines } = pen;
+        let OfAll { format, amend, hidden } = of_all;
         let hides = |subject| hidden.range((subject, 0)..=(subject, usize::MAX)).next().is_some();
         let board = Board::new(&self.shown, spot, mask, hides);
         let kind = if spot.kind == FLEET { 0 } else { spot.kind };
@@ -128,16 +122,18 @@ impl Share<'_> {
     }
 }
 
-fn write_shares(
-    shares: Vec<Share>,
-    pen: &mut Pen,
+/// What holds for every line of a page.
+#[derive(Clone, Copy)]
+struct OfAll<'a> {
     format: Format,
     amend: Option<Amend>,
-    hidden: &BTreeSet<(Subject, usize)>,
-) {
+    hidden: &'a BTreeSet<(Subject, usize)>,
+}
+
+fn write_shares(shares: Vec<Share>, pen: &mut Pen, of_all: OfAll) {
     for mut share in shares {
         for changed in share.spots {
-            share.write(*changed, pen, format, amend, hidden);
+            share.write(*changed, pen, of_all);
         }
     }
 }
@@ -253,10 +249,10 @@ impl Sheet {
                 share.push(Share { shown: *now, spots, pages, first: nth * families });
             }
         }
-        let (amend, format, hidden) = (*amend, *format, &*hidden);
+        let of_all = OfAll { format: *format, amend: *amend, hidden };
         let mut tasks: Vec<Task> = Vec::with_capacity(count);
         for (shares, pen) in shares.into_iter().zip(pens) {
-            tasks.push(Box::new(move || write_shares(shares, pen, format, amend, hidden)));
+            tasks.push(Box::new(move || write_shares(shares, pen, of_all)));
         }
         writers.write(tasks);
     }
