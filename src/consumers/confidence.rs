@@ -7,7 +7,7 @@ use crate::{
     event::Key,
     fold::{At, Body, Consumer, Decisions, Event, batch::Pnl},
     policy,
-    stats::KeyedWindow,
+    stats::{KeyedWindow, near},
     subject::{PerSubject, Subject},
     view::{Family, MetricType, Row, Samples},
 };
@@ -79,14 +79,20 @@ impl Consumer for Confidence {
         }
     }
 
-    fn glance(&self, event: &Event) -> u64 {
-        let mut seen = 0;
-        if matches!(event.body, Body::Pnl(_)) {
-            event.each_subject(|subject| {
-                seen ^= self.subjects.get(subject).map_or(0, |losses| losses.pnl.glance(event.run))
-            });
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        if let (Body::Pnl(_), Some(losses)) = (&event.body, self.subjects.get(subject)) {
+            losses.pnl.fetch();
+            near::fetch(&losses.recent);
+            near::fetch(&losses.terms);
         }
-        seen
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        if let (Body::Pnl(_), Some(losses)) = (&event.body, self.subjects.get(subject)) {
+            losses.pnl.fetch_behind(event.run);
+        }
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {
@@ -158,8 +164,9 @@ impl Losses {
 
     fn multiplier(&self, rules: &policy::Confidence) -> f64 {
         let total = self.total();
-        let factor = power(rules.large_loss_factor, total.large) * power(rules.loss_factor, total.small);
-        factor.max(rules.floor).min(rules.cap)
+        let of_large = power(rules.large_loss_factor, total.large, rules.floor);
+        let of_small = power(rules.loss_factor, total.small, rules.floor);
+        (of_large * of_small).max(rules.floor).min(rules.cap)
     }
 }
 
@@ -191,10 +198,14 @@ impl Count {
     }
 }
 
-/// `base` to a whole power by squaring: the same bits everywhere, unlike the power function of a platform.
-fn power(mut base: f64, mut exponent: u64) -> f64 {
-    let mut result = 1.0;
+/// `base`, of 0 to 1, to a whole power by squaring: the same bits everywhere, unlike the power function of a platform. What
+/// will be at most `least` is not worked out any further: no factor makes it more.
+fn power(mut base: f64, mut exponent: u64, least: f64) -> f64 {
+    let mut result = 1.0_f64;
     while exponent > 0 {
+        if result.min(base) <= least {
+            return least;
+        }
         if exponent % 2 == 1 {
             result *= base;
         }

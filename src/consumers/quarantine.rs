@@ -93,6 +93,20 @@ impl Consumer for Quarantine {
         }
     }
 
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(agent)) = (&event.body, self.agents.get(subject)) {
+            agent.rewards.fetch();
+        }
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(agent)) = (&event.body, self.agents.get(subject)) {
+            agent.rewards.fetch_behind();
+        }
+    }
+
     fn samples(&self, subject: Subject, out: &mut Samples) {
         if matches!(subject, Subject::Agent(_)) {
             let held = self.agents.get(subject).is_some_and(|agent| agent.held.is_some());

@@ -12,7 +12,7 @@ use crate::{
         At, Body, Consumer, Decisions, Event,
         batch::{Pnl, Run},
     },
-    stats::{KeyedWindow, Summary, order, ring},
+    stats::{KeyedWindow, Summary, near, order, ring},
     subject::{PerSubject, Subject},
     view::{Family, MetricType::Gauge, Row, Samples},
 };
@@ -69,14 +69,30 @@ impl Consumer for Rolling {
         });
     }
 
-    fn glance(&self, event: &Event) -> u64 {
-        let mut seen = 0;
-        if matches!(event.body, Body::Pnl(_)) {
-            event.each_subject(|subject| {
-                seen ^= self.subjects.get(subject).map_or(0, |windows| windows.pnl.glance(event.run))
-            });
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        let Some(windows) = self.subjects.get(subject) else { return };
+        match &event.body {
+            Body::Run(_) => {
+                near::fetch(&windows.rewards);
+                near::fetch(&windows.latency_ms);
+            }
+            Body::Pnl(_) => windows.pnl.fetch(),
+            _ => {}
         }
-        seen
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        let Some(windows) = self.subjects.get(subject) else { return };
+        match &event.body {
+            Body::Run(_) => {
+                near::fetch_next(&windows.rewards);
+                near::fetch_next(&windows.latency_ms);
+            }
+            Body::Pnl(_) => windows.pnl.fetch_behind(event.run),
+            _ => {}
+        }
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

@@ -11,7 +11,7 @@ use crate::{
     event::{Nanos, money, time},
     fold::{At, Body, Consumer, Decisions, Event, batch::Run},
     policy::Limits,
-    stats::{Bounds, Histogram},
+    stats::{Bounds, Histogram, near},
     subject::{PerSubject, Subject},
     view::{
         Bucket, Buckets, Family, Load,
@@ -124,6 +124,27 @@ impl Consumer for Runs {
         });
     }
 
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        let Some(totals) = self.subjects.get(subject) else { return };
+        near::fetch(&totals.last_event);
+        if matches!(event.body, Body::Run(_)) {
+            near::fetch(&totals.last_run);
+            totals.latency_ms.fetch();
+            totals.cost_usd.fetch();
+            totals.reward.fetch();
+        }
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(run), Some(totals)) = (&event.body, self.subjects.get(subject)) {
+            totals.latency_ms.fetch_behind(run.latency_ms);
+            totals.cost_usd.fetch_behind(run.cost_known.then(|| money::to_usd(run.cost)));
+            totals.reward.fetch_behind(run.reward);
+        }
+    }
+
     fn samples(&self, subject: Subject, out: &mut Samples) {
         let none = Totals::default();
         self.subjects.get(subject).unwrap_or(&none).samples(out);
@@ -227,6 +248,21 @@ impl<B: Bounds> Default for Observed<B> {
 }
 
 impl<B: Bounds> Observed<B> {
+    #[inline]
+    fn fetch(&self) {
+        near::fetch(&self.marks);
+    }
+
+    /// Fetches what [`Self::observe`] of a value will change.
+    #[inline]
+    fn fetch_behind(&self, value: Option<f64>) {
+        let (Some(value), Some(histogram)) = (value, &self.histogram) else { return };
+        let bucket = Histogram::<B>::bucket(value);
+        near::fetch_at(histogram.counts(), bucket);
+        near::fetch(histogram.sum());
+        near::fetch_at(&self.marks, bucket);
+    }
+
     fn observe(&mut self, value: f64, run_id: &RunId, time: Option<Nanos>) {
         let bucket = self.histogram.get_or_insert_default().observe(value);
         if self.marks.len() != B::UPPER.len() + 1 {

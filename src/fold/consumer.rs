@@ -204,13 +204,14 @@ pub trait Consumer: Default + Serialize + DeserializeOwned + Send + 'static {
     /// Folds one event.
     fn apply(&mut self, at: &At, event: &Event, out: &mut Decisions);
 
-    /// Looks at the memory that an event will be folded into, where that is much and far away, and returns whatever depends
-    /// on what it saw. Looked at for several events before any of them is folded, it comes all at once and not piece by
-    /// piece. Changes nothing, and may as well look at the wrong place.
+    /// Fetches into the cache what of a subject's state an event will be folded into, where there is much of it. Asked for
+    /// several events before any of them is folded, so that memory is waited for once and not at each. Changes nothing.
     #[inline]
-    fn glance(&self, _event: &Event) -> u64 {
-        0
-    }
+    fn fetch(&self, _subject: Subject, _event: &Event) {}
+
+    /// Once that has come, the same for what lies behind it elsewhere.
+    #[inline]
+    fn fetch_behind(&self, _subject: Subject, _event: &Event) {}
 
     /// Folds a decision of a consumer it hears, after the events of the same position.
     fn hear(&mut self, _at: &At, _decision: &Decision, _out: &mut Decisions) {}

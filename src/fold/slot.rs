@@ -1,4 +1,4 @@
-use std::{hint::black_box, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use super::{
     Batch, Entry,
@@ -203,7 +203,7 @@ impl<C: Consumer> Slot for Held<C> {
     }
 }
 
-/// Events that are glanced at together: enough for memory to be kept busy, few enough that all is still near.
+/// Events whose states are fetched together: enough for memory to be kept busy, few enough that all is still near.
 const AHEAD: usize = 16;
 
 impl<C: Consumer> Held<C> {
@@ -214,8 +214,12 @@ impl<C: Consumer> Held<C> {
         let in_force = batch.policy_at(*position);
         let mut at = At { position: Heard::NOBODY, tape_time: None, now: None, batch, in_force, subjects };
         for next in entries.chunks(AHEAD) {
-            // Not to be left out as useless: that it is looked at is all that is wanted.
-            black_box(next.iter().fold(0, |seen, entry| seen ^ consumer.glance(&entry.event)));
+            for Entry { event, .. } in next {
+                event.each_subject(|subject| consumer.fetch(subject, event));
+            }
+            for Entry { event, .. } in next {
+                event.each_subject(|subject| consumer.fetch_behind(subject, event));
+            }
             for Entry { position, tape_time, now, event } in next {
                 if heard.next() < *position {
                     hear_before(*position, consumer, &mut heard, &mut at, out);

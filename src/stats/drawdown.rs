@@ -8,6 +8,7 @@
 //! and its `descent` (max prefix minus sum), since a fall from the front into the back is `descent - min prefix of the
 //! back`. And both grow with the front's length, often by long steps, so one entry per step is kept.
 
+use super::near;
 use super::number::Number;
 
 /// Drawdown of a growing sequence.
@@ -60,6 +61,15 @@ pub(super) struct Sliding<N> {
 impl<N: Number> Sliding<N> {
     pub fn push(&mut self, x: &N) {
         self.back.push(x);
+    }
+
+    /// Fetches into the cache what the next values will change.
+    #[inline]
+    pub fn fetch(&self) {
+        near::fetch(&self.back);
+        if let Some(step) = self.steps.last() {
+            near::fetch(step);
+        }
     }
 
     /// Forgets the oldest value; `left` yields those that remain, newest first.

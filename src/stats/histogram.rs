@@ -10,48 +10,58 @@ use super::scaled::admit;
 
 /// The buckets of a kind of histogram, as a type, so that a histogram stores and writes only its counts.
 pub trait Bounds {
-    /// Inclusive upper bounds in strictly ascending order. A last bucket without bound follows.
+    /// Inclusive upper bounds in strictly ascending order, 15 at most. A last bucket without bound follows.
     const UPPER: &'static [f64];
 }
+
+/// Buckets at most: they stand in place, two cache lines of them.
+const MOST: usize = 16;
 
 /// How many values fell into each bucket, and their exact sum.
 ///
 /// A value belongs to the first bucket whose bound is not below it (the `le` of Prometheus).
 pub struct Histogram<B> {
-    /// One count per bound and one for the rest; not cumulative.
-    counts: Box<[u64]>,
+    /// One count per bound and one for the rest, and zeros; not cumulative.
+    counts: [u64; MOST],
     sum: Exact,
     bounds: PhantomData<fn() -> B>,
 }
 
 impl<B: Bounds> Histogram<B> {
-    pub fn new() -> Self {
-        Self::from_parts(vec![0; B::UPPER.len() + 1].into(), Exact::ZERO)
-    }
+    const BUCKETS: usize = {
+        assert!(B::UPPER.len() < MOST);
+        B::UPPER.len() + 1
+    };
 
-    fn from_parts(counts: Box<[u64]>, sum: Exact) -> Self {
-        Histogram { counts, sum, bounds: PhantomData }
+    pub fn new() -> Self {
+        Histogram { counts: [0; MOST], sum: Exact::ZERO, bounds: PhantomData }
     }
 
     /// Counts a value and returns the index of its bucket: that of its bound, or the number of bounds above them all.
     pub fn observe(&mut self, x: f64) -> usize {
         let x = admit(x);
-        // The bounds ascend; counting all of them takes no branch, and so less time than a search.
-        let bucket = B::UPPER.iter().filter(|bound| **bound < x).count();
+        let bucket = Self::bucket(x);
         self.counts[bucket] += 1;
         self.sum += x;
         bucket
     }
 
+    /// The index of the bucket of an admitted value.
+    #[inline]
+    pub fn bucket(x: f64) -> usize {
+        // The bounds ascend; counting all of them takes no branch, and so less time than a search.
+        B::UPPER.iter().filter(|bound| **bound < x).count()
+    }
+
     /// Values per bucket, not cumulative; the last one is above every bound.
     pub fn counts(&self) -> &[u64] {
-        &self.counts
+        &self.counts[..Self::BUCKETS]
     }
 
     /// `(bound, values at or below it)` in ascending order, infinity last.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = B::UPPER.iter().copied().chain([f64::INFINITY]);
-        bounds.zip(self.counts.iter().scan(0, |total, count| {
+        bounds.zip(self.counts().iter().scan(0, |total, count| {
             *total += count;
             Some(*total)
         }))
@@ -59,7 +69,7 @@ impl<B: Bounds> Histogram<B> {
 
     /// All values counted.
     pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts().iter().sum()
     }
 
     pub fn sum(&self) -> &Exact {
@@ -76,7 +86,7 @@ impl<B: Bounds> Default for Histogram<B> {
 // By hand, because the derived ones would ask the same of `B`.
 impl<B: Bounds> Clone for Histogram<B> {
     fn clone(&self) -> Self {
-        Self::from_parts(self.counts.clone(), self.sum.clone())
+        Histogram { counts: self.counts, sum: self.sum.clone(), bounds: PhantomData }
     }
 }
 
@@ -86,29 +96,31 @@ impl<B> PartialEq for Histogram<B> {
     }
 }
 
-impl<B> fmt::Debug for Histogram<B> {
+impl<B: Bounds> fmt::Debug for Histogram<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram").field("counts", &self.counts).field("sum", &self.sum.to_f64()).finish()
+        f.debug_struct("Histogram").field("counts", &self.counts()).field("sum", &self.sum.to_f64()).finish()
     }
 }
 
-impl<B> Serialize for Histogram<B> {
+impl<B: Bounds> Serialize for Histogram<B> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.counts, &self.sum).serialize(serializer)
+        (self.counts(), &self.sum).serialize(serializer)
     }
 }
 
 impl<'de, B: Bounds> Deserialize<'de> for Histogram<B> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (counts, sum) = <(Box<[u64]>, Exact)>::deserialize(deserializer)?;
-        if counts.len() != B::UPPER.len() + 1 {
+        if counts.len() != Self::BUCKETS {
             return Err(D::Error::custom(format!(
                 "a histogram of {} buckets where {} are kept",
                 counts.len(),
-                B::UPPER.len() + 1
+                Self::BUCKETS
             )));
         }
-        Ok(Self::from_parts(counts, sum))
+        let mut histogram = Histogram { sum, ..Self::new() };
+        histogram.counts[..Self::BUCKETS].copy_from_slice(&counts);
+        Ok(histogram)
     }
 }
 

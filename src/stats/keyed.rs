@@ -6,7 +6,7 @@ use foldhash::HashMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeSeq};
 
 use super::lately::{Lately, Numbers, Sought};
-use super::{Exact, Summary, plain, ring, scaled::admit};
+use super::{Exact, Summary, near, plain, ring, scaled::admit};
 
 /// The last so many sums. A further value under a key that is still in the window is added to its entry in place; under
 /// any other key, or none, it is an entry of its own.
@@ -24,6 +24,7 @@ pub struct KeyedWindow<K> {
 
 /// An entry in half a cache line: a window of hundreds is gone through by every event of somebody.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
 struct Entry<K> {
     /// Of no meaning without `keyed`.
     key: K,
@@ -92,13 +93,29 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
         Change { before: None, after, age: 1, evicted }
     }
 
-    /// Looks at what [`Self::add`] of a key will look at, and returns whatever depends on it: so that it is near by then.
+    /// Fetches itself into the cache.
     #[inline]
-    pub fn glance(&self, key: Option<K>) -> u64 {
-        let slot = key.map_or(0, |key| self.index.glance(self.index.tag(&key)));
-        // A full window puts the newest where the oldest was.
-        let end = if self.entries.len() < self.capacity { self.entries.back() } else { self.entries.front() };
-        slot ^ end.map_or(0, |entry| entry.value.to_bits())
+    pub fn fetch(&self) {
+        near::fetch(&self.entries);
+        near::fetch(&self.index);
+        near::fetch(&self.first);
+    }
+
+    /// Fetches what [`Self::add`] of a key will look at.
+    #[inline]
+    pub fn fetch_behind(&self, key: Option<K>) {
+        if let Some(key) = key {
+            self.index.fetch(self.index.tag(&key));
+        }
+        near::fetch_next(&self.entries);
+    }
+
+    /// Fetches the entry that is the `nth` from the end.
+    #[inline]
+    pub fn fetch_nth_last(&self, nth: usize) {
+        if let Some(entry) = self.entries.len().checked_sub(nth).and_then(|place| self.entries.get(place)) {
+            near::fetch(entry);
+        }
     }
 
     fn fill_index(&mut self) {
@@ -147,12 +164,6 @@ impl<K: Copy + Default + Eq + Hash> KeyedWindow<K> {
     /// The sum that is the `nth` from the end, the newest being the first.
     pub fn nth_last(&self, nth: usize) -> Option<Exact> {
         Some(self.exact(self.entries.len().checked_sub(nth).filter(|place| *place < self.entries.len())?))
-    }
-
-    /// The same, rounded.
-    #[inline]
-    pub fn value_of_nth_last(&self, nth: usize) -> Option<f64> {
-        self.entries.get(self.entries.len().checked_sub(nth)?).map(|entry| entry.value)
     }
 
     /// The sums, oldest first, each rounded.

@@ -4,6 +4,8 @@ use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
 
+use super::near;
+
 /// An index over the entries of a queue that somebody else keeps, numbered in the order in which they came.
 ///
 /// A slot is the number of an entry and 31 bits of the hash of its key; a 32nd says that it was taken. What left the
@@ -97,10 +99,10 @@ impl Lately {
         }
     }
 
-    /// What the slot of a tag holds: see [`KeyedWindow::glance`](super::KeyedWindow::glance).
+    /// Fetches where the search for a tag begins into the cache.
     #[inline]
-    pub fn glance(&self, tag: u32) -> u64 {
-        self.slots.get(self.home(tag)).copied().unwrap_or_default()
+    pub fn fetch(&self, tag: u32) {
+        near::fetch_at(&self.slots, self.home(tag));
     }
 
     /// Puts the number of a new entry where a search for it found room.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Exact, Window, ring, scaled::admit};
+use super::{Exact, Window, near, ring, scaled::admit};
 
 /// The last values of a sequence, oldest first, with their mean: a [`Window`] for those who ask for no more. Both have
 /// one wire form, and the same mean to the bit.
@@ -31,6 +31,19 @@ impl MeanWindow {
         ring::make_room(&mut self.values, self.capacity as usize);
         self.values.push_back(x);
         self.sum += x;
+    }
+
+    /// Fetches itself into the cache.
+    #[inline]
+    pub fn fetch(&self) {
+        near::fetch(&self.values);
+        near::fetch(&self.sum);
+    }
+
+    /// Fetches what [`Self::push`] will look at.
+    #[inline]
+    pub fn fetch_behind(&self) {
+        near::fetch_next(&self.values);
     }
 
     #[inline]

@@ -24,6 +24,8 @@ pub mod keyed;
 mod lately;
 /// A bounded FIFO of `f64` with its exact mean, and nothing else.
 pub mod mean;
+/// What will be needed soon, fetched into the cache.
+pub mod near;
 /// The two number types that windows compute with: fast `i128`, and wide for everything else.
 mod number;
 /// Median and nearest-rank percentiles by integer arithmetic.

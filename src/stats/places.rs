@@ -3,7 +3,8 @@
 use std::hash::{BuildHasher, Hash};
 
 use foldhash::fast::RandomState;
-use prefetch_index::prefetch_index;
+
+use super::near;
 
 /// An index over numbered entries that somebody else keeps: the number of the entry that has a key.
 ///
@@ -34,7 +35,7 @@ impl Places {
     /// Fetches the slots of a key into the cache: to be called some time before they are needed, since in a large table
     /// they are mostly in memory only.
     pub fn fetch(&self, key: &impl Hash) {
-        prefetch_index(&self.slots, self.tag(key) as usize & self.mask());
+        near::fetch_at(&self.slots, self.tag(key) as usize & self.mask());
     }
 
     /// The number that was put in for a key; `is` says whether the entry of a number has it.

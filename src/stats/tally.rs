@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::drawdown::Sliding;
+use super::near;
 use super::number::Number;
 use super::scaled::signed;
 
@@ -39,6 +40,13 @@ impl<N: Number> Tally<N> {
         self.sum -= &oldest;
         self.squares -= &oldest.square();
         self.path.evict(values.iter().rev().map(|&x| known(x)));
+    }
+
+    /// Fetches into the cache what the next values will change.
+    #[inline]
+    pub fn fetch(&self) {
+        near::fetch(&self.squares);
+        self.path.fetch();
     }
 
     /// Whether the sum is below zero.

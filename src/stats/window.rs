@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::fixed::Wide;
+use super::near;
 use super::number::{MOST, Number};
 use super::ring;
 use super::scaled::{LIMIT, admit};
@@ -96,6 +97,20 @@ impl Window {
             0 => Either::Narrow(Tally::of(values)),
             _ => Either::Wide(Box::new(Tally::of(values))),
         };
+    }
+
+    /// Fetches itself into the cache.
+    #[inline]
+    pub fn fetch(&self) {
+        near::fetch(&self.values);
+        near::fetch(&self.tally);
+    }
+
+    /// Fetches what [`Self::push`] will look at.
+    #[inline]
+    pub fn fetch_behind(&self) {
+        near::fetch_next(&self.values);
+        either!(&self.tally, tally => tally.fetch());
     }
 
     pub fn len(&self) -> usize {

@@ -127,6 +127,20 @@ impl Consumer for Allocation {
         }
     }
 
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(member)) = (&event.body, self.subjects.get(subject)) {
+            member.rewards.fetch();
+        }
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(member)) = (&event.body, self.subjects.get(subject)) {
+            member.rewards.fetch_behind();
+        }
+    }
+
     fn hear(&mut self, at: &At, decision: &Decision, out: &mut Decisions) {
         if decision.subject == Subject::Fleet {
             match decision.verdict {

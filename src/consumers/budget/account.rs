@@ -6,6 +6,7 @@ use crate::{
     decision::Numbers,
     event::{Nanos, money, time},
     policy,
+    stats::near,
 };
 
 /// One subject's spending, nano-USD.
@@ -32,6 +33,13 @@ impl Account {
     /// Nothing spent of a budget.
     pub fn under(limit: Limit) -> Account {
         Account { limit: Some(limit), ..Account::default() }
+    }
+
+    /// Fetches itself into the cache.
+    #[inline]
+    pub fn fetch(&self) {
+        near::fetch(&self.by_day);
+        near::fetch(&self.limit);
     }
 
     pub fn spend(&mut self, day: Option<i64>, cost: i128) {

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stats::near;
+
 /// What was spent on each day, nano-USD, by days since 1970; the earliest first. Nearly all of it is asked and said of
 /// the last one.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -9,6 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Days(Vec<(i64, i128)>);
 
 impl Days {
+    /// Fetches the last day into the cache.
+    #[inline]
+    pub fn fetch_behind(&self) {
+        near::fetch_at(&self.0, self.0.len().saturating_sub(1));
+    }
+
     /// What was spent on a day.
     pub fn of(&self, day: i64) -> i128 {
         self.find(day).map_or(0, |index| self.0[index].1)

@@ -125,6 +125,20 @@ impl Consumer for Budget {
         out.touch(Subject::Fleet);
     }
 
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(account)) = (&event.body, self.agents.get(subject)) {
+            account.fetch();
+        }
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        if let (Body::Run(_), Some(account)) = (&event.body, self.agents.get(subject)) {
+            account.by_day.fetch_behind();
+        }
+    }
+
     fn samples(&self, subject: Subject, out: &mut Samples) {
         let account = self.account(subject).filter(|account| account.limit.is_some());
         out.maybe(REMAINING, account.and_then(|account| account.remaining(self.today)).map(money::to_usd));

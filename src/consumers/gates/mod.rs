@@ -21,6 +21,7 @@ use crate::{
     decision::Numbers,
     fold::{At, Body, Consumer, Decisions, Event, Followed},
     policy::{self, GateMode},
+    stats::near,
     subject::{PerSubject, Subject, Subjects},
     view::{Family, MetricType, Row, Samples},
 };
@@ -125,14 +126,26 @@ impl Consumer for Gates {
         });
     }
 
-    fn glance(&self, event: &Event) -> u64 {
-        let mut seen = 0;
-        if matches!(event.body, Body::Pnl(_)) {
-            event.each_subject(|subject| {
-                seen ^= self.subjects.get(subject).map_or(0, |gate| gate.window.glance(event.run))
-            });
+    #[inline]
+    fn fetch(&self, subject: Subject, event: &Event) {
+        let Some(gate) = self.subjects.get(subject) else { return };
+        match event.body {
+            Body::Run(_) => gate.window.fetch_for_run(),
+            Body::Pnl(_) => gate.window.fetch_for_pnl(),
+            _ => return,
         }
-        seen
+        near::fetch(&gate.evidence);
+        near::fetch(&gate.evaluations);
+    }
+
+    #[inline]
+    fn fetch_behind(&self, subject: Subject, event: &Event) {
+        let Some(gate) = self.subjects.get(subject) else { return };
+        match event.body {
+            Body::Run(_) => gate.window.fetch_behind_for_run(),
+            Body::Pnl(_) => gate.window.fetch_behind_for_pnl(event.run),
+            _ => {}
+        }
     }
 
     fn samples(&self, subject: Subject, out: &mut Samples) {

@@ -7,7 +7,7 @@ use crate::{
     event::Key,
     fold::batch::{Pnl, Run},
     policy::{self, Policy},
-    stats::{Exact, KeyedWindow, order, ring},
+    stats::{Exact, KeyedWindow, near, order, ring},
 };
 
 /// The last runs of a subject, and the PnL of the last runs that had any, with what the gates need of them kept up.
@@ -83,10 +83,29 @@ impl GateWindow {
         self.rounded = Some(self.rounded());
     }
 
-    /// Looks at what [`Self::pnl`] of a run will look at.
+    /// Fetches into the cache what [`Self::run`] and [`Self::pnl`] will look at, and then what lies behind it.
     #[inline]
-    pub fn glance(&self, run: Option<Key>) -> u64 {
-        self.pnl.glance(run) ^ self.pnl.value_of_nth_last(self.counted).map_or(0, f64::to_bits)
+    pub fn fetch_for_run(&self) {
+        near::fetch(&self.runs);
+        near::fetch(&self.rounded);
+    }
+
+    #[inline]
+    pub fn fetch_for_pnl(&self) {
+        self.pnl.fetch();
+        near::fetch(&self.pnl_sum);
+        near::fetch(&self.rounded);
+    }
+
+    #[inline]
+    pub fn fetch_behind_for_run(&self) {
+        near::fetch_next(&self.runs);
+    }
+
+    #[inline]
+    pub fn fetch_behind_for_pnl(&self, run: Option<Key>) {
+        self.pnl.fetch_behind(run);
+        self.pnl.fetch_nth_last(self.counted);
     }
 
     fn rounded(&self) -> (f64, Option<f64>) {
