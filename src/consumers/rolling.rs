@@ -73,10 +73,7 @@ impl Consumer for Rolling {
     fn fetch(&self, subject: Subject, event: &Event) {
         let Some(windows) = self.subjects.get(subject) else { return };
         match &event.body {
-            Body::Run(_) => {
-                near::fetch(&windows.rewards);
-                near::fetch(&windows.latency_ms);
-            }
+            Body::Run(run) => windows.of(run).for_each(near::fetch),
             Body::Pnl(_) => windows.pnl.fetch(),
             _ => {}
         }
@@ -86,10 +83,7 @@ impl Consumer for Rolling {
     fn fetch_behind(&self, subject: Subject, event: &Event) {
         let Some(windows) = self.subjects.get(subject) else { return };
         match &event.body {
-            Body::Run(_) => {
-                near::fetch_next(&windows.rewards);
-                near::fetch_next(&windows.latency_ms);
-            }
+            Body::Run(run) => windows.of(run).for_each(near::fetch_next),
             Body::Pnl(_) => windows.pnl.fetch_behind(event.run),
             _ => {}
         }
@@ -146,6 +140,13 @@ impl Windows {
         push(&mut self.rewards, run.reward, window);
         push(&mut self.capital_rewards, run.capital_reward, window);
         push(&mut self.latency_ms, run.latency_ms, window);
+    }
+
+    /// Those that a run has a value for.
+    fn of(&self, run: &Run) -> impl Iterator<Item = &VecDeque<f64>> {
+        let rewards = [(&self.rewards, run.reward), (&self.capital_rewards, run.capital_reward)];
+        let all = rewards.into_iter().chain([(&self.latency_ms, run.latency_ms)]);
+        all.filter(|(_, value)| value.is_some()).map(|(window, _)| window)
     }
 
     fn pnl(&mut self, run: Option<Key>, pnl: &Pnl, window: usize) {

@@ -250,6 +250,7 @@ impl<B: Bounds> Default for Observed<B> {
 impl<B: Bounds> Observed<B> {
     #[inline]
     fn fetch(&self) {
+        near::fetch(&self.histogram);
         near::fetch(&self.marks);
     }
 
@@ -259,14 +260,13 @@ impl<B: Bounds> Observed<B> {
         let (Some(value), Some(histogram)) = (value, &self.histogram) else { return };
         let bucket = Histogram::<B>::bucket(value);
         near::fetch_at(histogram.counts(), bucket);
-        near::fetch(histogram.sum());
         near::fetch_at(&self.marks, bucket);
     }
 
     fn observe(&mut self, value: f64, run_id: &RunId, time: Option<Nanos>) {
         let bucket = self.histogram.get_or_insert_default().observe(value);
-        if self.marks.len() != B::UPPER.len() + 1 {
-            self.marks.resize_with(B::UPPER.len() + 1, Mark::default);
+        if self.marks.len() != Histogram::<B>::BUCKETS {
+            self.marks.resize_with(Histogram::<B>::BUCKETS, Mark::default);
         }
         if !run_id.is_empty() {
             self.marks[bucket].set(run_id, value, time);

@@ -63,9 +63,9 @@ impl<N: Number> Sliding<N> {
         self.back.push(x);
     }
 
-    /// Fetches into the cache what the next values will change.
+    /// Fetches what the next values will change into the cache.
     #[inline]
-    pub fn fetch(&self) {
+    pub fn fetch_behind(&self) {
         near::fetch(&self.back);
         if let Some(step) = self.steps.last() {
             near::fetch(step);

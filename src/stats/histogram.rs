@@ -28,12 +28,14 @@ pub struct Histogram<B> {
 }
 
 impl<B: Bounds> Histogram<B> {
-    const BUCKETS: usize = {
+    /// How many there are.
+    pub const BUCKETS: usize = {
         assert!(B::UPPER.len() < MOST);
         B::UPPER.len() + 1
     };
 
     pub fn new() -> Self {
+        const { assert!(Self::BUCKETS <= MOST) };
         Histogram { counts: [0; MOST], sum: Exact::ZERO, bounds: PhantomData }
     }
 
@@ -46,7 +48,7 @@ impl<B: Bounds> Histogram<B> {
         bucket
     }
 
-    /// The index of the bucket of an admitted value.
+    /// The index of the bucket that a value belongs to.
     #[inline]
     pub fn bucket(x: f64) -> usize {
         // The bounds ascend; counting all of them takes no branch, and so less time than a search.

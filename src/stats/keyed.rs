@@ -252,6 +252,8 @@ impl<'de, K: Deserialize<'de> + Copy + Default + Eq + Hash> Deserialize<'de> for
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (capacity, entries): (usize, Vec<(Option<K>, Exact)>) = Deserialize::deserialize(deserializer)?;
         let mut window = KeyedWindow { capacity: capacity.max(1), ..KeyedWindow::default() };
+        // No more room than they need, as if they had come one by one.
+        window.entries.reserve_exact(entries.len());
         for (number, (key, sum)) in (0..).zip(entries) {
             let tag = key.map_or(0, |key| window.index.tag(&key));
             let value = sum.to_f64();

@@ -42,11 +42,11 @@ impl<N: Number> Tally<N> {
         self.path.evict(values.iter().rev().map(|&x| known(x)));
     }
 
-    /// Fetches into the cache what the next values will change.
+    /// Fetches what the next values will change into the cache.
     #[inline]
-    pub fn fetch(&self) {
+    pub fn fetch_behind(&self) {
         near::fetch(&self.squares);
-        self.path.fetch();
+        self.path.fetch_behind();
     }
 
     /// Whether the sum is below zero.

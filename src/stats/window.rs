@@ -110,7 +110,7 @@ impl Window {
     #[inline]
     pub fn fetch_behind(&self) {
         near::fetch_next(&self.values);
-        either!(&self.tally, tally => tally.fetch());
+        either!(&self.tally, tally => tally.fetch_behind());
     }
 
     pub fn len(&self) -> usize {

@@ -24,7 +24,7 @@ use crate::{
     event::{Nanos, time},
     fold::{At, Body, Consumer, Decisions, Event},
     policy::{self, RewardBasis},
-    stats::MeanWindow,
+    stats::{MeanWindow, near},
     subject::{PerSubject, Subject},
     view::{Family, MetricType, Row, Samples},
 };
@@ -129,14 +129,16 @@ impl Consumer for Allocation {
 
     #[inline]
     fn fetch(&self, subject: Subject, event: &Event) {
-        if let (Body::Run(_), Some(member)) = (&event.body, self.subjects.get(subject)) {
+        let Some(member) = subject.agent().and_then(|_| self.subjects.get(subject)) else { return };
+        near::fetch(&member.before);
+        if matches!(event.body, Body::Run(_)) {
             member.rewards.fetch();
         }
     }
 
     #[inline]
     fn fetch_behind(&self, subject: Subject, event: &Event) {
-        if let (Body::Run(_), Some(member)) = (&event.body, self.subjects.get(subject)) {
+        if let (Body::Run(_), Subject::Agent(_), Some(member)) = (&event.body, subject, self.subjects.get(subject)) {
             member.rewards.fetch_behind();
         }
     }

@@ -42,6 +42,12 @@ impl Account {
         near::fetch(&self.limit);
     }
 
+    /// Fetches its last day.
+    #[inline]
+    pub fn fetch_behind(&self) {
+        self.by_day.fetch_last();
+    }
+
     pub fn spend(&mut self, day: Option<i64>, cost: i128) {
         match day {
             Some(day) => self.by_day.add(day, cost),

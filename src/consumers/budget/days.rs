@@ -13,7 +13,7 @@ pub struct Days(Vec<(i64, i128)>);
 impl Days {
     /// Fetches the last day into the cache.
     #[inline]
-    pub fn fetch_behind(&self) {
+    pub fn fetch_last(&self) {
         near::fetch_at(&self.0, self.0.len().saturating_sub(1));
     }
 

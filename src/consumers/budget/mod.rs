@@ -135,7 +135,7 @@ impl Consumer for Budget {
     #[inline]
     fn fetch_behind(&self, subject: Subject, event: &Event) {
         if let (Body::Run(_), Some(account)) = (&event.body, self.agents.get(subject)) {
-            account.by_day.fetch_behind();
+            account.fetch_behind();
         }
     }
 

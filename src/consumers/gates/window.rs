@@ -83,13 +83,20 @@ impl GateWindow {
         self.rounded = Some(self.rounded());
     }
 
-    /// Fetches into the cache what [`Self::run`] and [`Self::pnl`] will look at, and then what lies behind it.
+    /// Fetches into the cache what [`Self::run`] looks at.
     #[inline]
     pub fn fetch_for_run(&self) {
         near::fetch(&self.runs);
         near::fetch(&self.rounded);
     }
 
+    /// Fetches what lies behind that.
+    #[inline]
+    pub fn fetch_behind_for_run(&self) {
+        near::fetch_next(&self.runs);
+    }
+
+    /// Fetches what [`Self::pnl`] looks at.
     #[inline]
     pub fn fetch_for_pnl(&self) {
         self.pnl.fetch();
@@ -97,15 +104,12 @@ impl GateWindow {
         near::fetch(&self.rounded);
     }
 
-    #[inline]
-    pub fn fetch_behind_for_run(&self) {
-        near::fetch_next(&self.runs);
-    }
-
+    /// Fetches what lies behind that: the entry of the run, the one that ceases to count, and the last five, two of which
+    /// share a cache line.
     #[inline]
     pub fn fetch_behind_for_pnl(&self, run: Option<Key>) {
         self.pnl.fetch_behind(run);
-        self.pnl.fetch_nth_last(self.counted);
+        [self.counted, 2, 4].into_iter().for_each(|nth| self.pnl.fetch_nth_last(nth));
     }
 
     fn rounded(&self) -> (f64, Option<f64>) {

@@ -7,6 +7,7 @@ use crate::{
 
 /// The run that last did something; none with an empty id. One cache line: each run sets several.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[repr(align(64))]
 pub struct Mark {
     run_id: RunId,
     value: f64,
