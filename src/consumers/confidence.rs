@@ -199,12 +199,14 @@ impl Count {
 }
 
 /// `base`, of 0 to 1, to a whole power by squaring: the same bits everywhere, unlike the power function of a platform. What
-/// will be at most `least` is not worked out any further: no factor makes it more.
+/// will be at most `least` is not worked out any further, as no factor makes it more: it is at most `least` then, and no
+/// more is known of it.
 fn power(mut base: f64, mut exponent: u64, least: f64) -> f64 {
     let mut result = 1.0_f64;
     while exponent > 0 {
-        if result.min(base) <= least {
-            return least;
+        let most = result.min(base);
+        if most <= least {
+            return most;
         }
         if exponent % 2 == 1 {
             result *= base;
@@ -213,4 +215,31 @@ fn power(mut base: f64, mut exponent: u64, least: f64) -> f64 {
         exponent /= 2;
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The same without an early end.
+    fn whole(base: f64, exponent: u64) -> f64 {
+        power(base, exponent, -1.0)
+    }
+
+    fn share() -> impl Strategy<Value = f64> {
+        prop_oneof![prop::sample::select(vec![0.0, -0.0, 1e-300, 0.5, 0.95, 1.0]), 0.0..=1.0]
+    }
+
+    proptest! {
+        #[test]
+        fn a_power_that_ends_early_comes_to_the_same_share(
+            bases in (share(), share()), losses in (0..20_000_u64, 0..400_u64), floor in share(),
+        ) {
+            let early = power(bases.0, losses.0, floor) * power(bases.1, losses.1, floor);
+            let late = whole(bases.0, losses.0) * whole(bases.1, losses.1);
+            prop_assert_eq!(early.max(floor), late.max(floor));
+        }
+    }
 }

@@ -129,7 +129,7 @@ impl Consumer for Allocation {
 
     #[inline]
     fn fetch(&self, subject: Subject, event: &Event) {
-        let Some(member) = subject.agent().and_then(|_| self.subjects.get(subject)) else { return };
+        let (Subject::Agent(_), Some(member)) = (subject, self.subjects.get(subject)) else { return };
         near::fetch(&member.before);
         if matches!(event.body, Body::Run(_)) {
             member.rewards.fetch();
@@ -138,7 +138,7 @@ impl Consumer for Allocation {
 
     #[inline]
     fn fetch_behind(&self, subject: Subject, event: &Event) {
-        if let (Body::Run(_), Subject::Agent(_), Some(member)) = (&event.body, subject, self.subjects.get(subject)) {
+        if let (Subject::Agent(_), Body::Run(_), Some(member)) = (subject, &event.body, self.subjects.get(subject)) {
             member.rewards.fetch_behind();
         }
     }
